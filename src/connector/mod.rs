@@ -1,0 +1,99 @@
+//! How rows come in and go out: transports (files, stdin, generators) and formats (JSONL, CSV, …),
+//! which know nothing of each other.
+//!
+//! A source is a set of named *partitions*, each an ordered sequence of *blocks*: whole rows with the
+//! position of the first. Blocks of one partition are handed out in order, one at a time, to whichever
+//! worker asks; decoding a block needs nothing but the block.
+
+pub mod format;
+pub mod spec;
+
+use arrow_array::{ArrayRef, RecordBatch};
+
+/// A run of whole rows of a partition, not yet decoded.
+#[derive(Debug)]
+pub struct Block {
+    /// Counts the blocks of the partition from 0.
+    pub index: u64,
+    /// Position of the first row: a byte offset of the (decompressed) stream, or a row ordinal.
+    pub position: u64,
+    /// 1-based number of the first line, where the transport counts lines; for messages.
+    pub data: BlockData,
+}
+
+#[derive(Debug)]
+pub enum BlockData {
+    /// Whole lines; only the last of a partition may lack its line end.
+    Bytes(Vec<u8>),
+    /// Rows of a format that is columnar itself; positions count rows.
+    Rows(RecordBatch),
+    /// A row group of a Parquet file, read by whoever decodes it.
+    RowGroup { path: String, row_group: usize },
+}
+
+/// What a block gave.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// By index of the source's types. Rows of one type are in position order.
+    pub types: Vec<DecodedRows>,
+    pub malformed: Vec<Malformed>,
+    /// Rows whose type the program does not name, by that name (the first few names are kept).
+    pub other_types: Vec<(String, u64)>,
+    /// Fields that no declaration names, first seen in this block.
+    pub unknown_fields: Vec<String>,
+    /// Rows in the block, whatever became of them.
+    pub rows: u64,
+}
+
+/// Rows of one type, in columns of the type's schema. Fields are checked: a required field is never
+/// null. Event times are not yet evaluated.
+#[derive(Debug, Default)]
+pub struct DecodedRows {
+    pub columns: Vec<ArrayRef>,
+    /// Position of each row in the partition.
+    pub positions: Vec<u64>,
+    /// The format's own event time (`.evt`), ns; used when the type names no other.
+    pub format_times: Option<Vec<i64>>,
+}
+
+/// A row that could not be decoded.
+#[derive(Clone, Debug)]
+pub struct Malformed {
+    pub reason: MalformedReason,
+    /// What exactly, for the log: the field and what was found.
+    pub detail: String,
+    /// Where the row begins: a byte offset or row ordinal of the partition.
+    pub position: u64,
+    /// Lines of the block before this row.
+    pub line: u64,
+    /// The row as it was read.
+    pub raw: Vec<u8>,
+}
+
+/// Why a row is malformed; the name under which it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MalformedReason {
+    /// Not a row of the format at all.
+    Syntax,
+    InvalidUtf8,
+    MissingField,
+    WrongType,
+    NoEventTime,
+    TimeOutOfRange,
+    LineTooLong,
+}
+
+impl MalformedReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            MalformedReason::Syntax => "syntax",
+            MalformedReason::InvalidUtf8 => "invalid_utf8",
+            MalformedReason::MissingField => "missing_field",
+            MalformedReason::WrongType => "wrong_type",
+            MalformedReason::NoEventTime => "no_event_time",
+            MalformedReason::TimeOutOfRange => "time_out_of_range",
+            MalformedReason::LineTooLong => "line_too_long",
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The table of aggregates, and their accumulators.
+//!
+//! An accumulator holds the states of many groups in columns, addressed by *slot*: the operator's
+//! [`Table`](crate::state::Table) maps a key to a slot, and one call updates a whole batch. No result
+//! depends on the order in which rows arrive or on how they were spread over workers: sums are exact,
+//! ties are broken by (`_time`, `_seq`) and then by value, and order-dependent aggregates keep the
+//! order with the values.
+
+use arrow_array::ArrayRef;
+use serde::{Deserialize, Serialize};
+
+use super::Errors;
+use crate::data::{DataType, Seq};
+
+/// One aggregate call of a plan. Arguments are columns of the operator's input, evaluated before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Aggregate {
+    pub function: AggregateFunction,
+    /// Positions, in the operator's input, of the columns that the call aggregates.
+    pub args: Vec<usize>,
+    /// Types of those columns, after widening.
+    pub arg_types: Vec<DataType>,
+    /// Type of the result.
+    pub ty: DataType,
+}
+
+/// What is aggregated. Constant parameters are part of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum AggregateFunction {
+    /// `count()`: rows.
+    CountRows,
+    /// `count(x)`: rows where x is not null.
+    Count,
+    /// `count_if(e)`: rows where e is true.
+    CountIf,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    /// By (event time, `_seq`), skipping nulls.
+    First,
+    Last,
+    /// Sample standard deviation and variance; null for fewer than two values.
+    Stddev,
+    Variance,
+    Median,
+    /// Linear interpolation between closest ranks; `p` in 0..=100? see `docs/language.md`.
+    Percentile {
+        p: f64,
+    },
+    CountDistinct,
+    ApproxCountDistinct,
+    Collect,
+    CollectDistinct,
+    /// Exponential moving average over `n` rows in event-time order, alpha = 2 / (n + 1).
+    Ema {
+        n: u32,
+    },
+    /// The most frequent value; ties go to the one that was first by (event time, `_seq`).
+    Mode,
+    /// The `k` most frequent values, most frequent first, ties as `mode`.
+    TopK {
+        k: u32,
+    },
+    Any,
+    All,
+    StringJoin,
+}
+
+/// The rows of a batch as an accumulator sees them.
+pub struct Rows<'a> {
+    /// The slot of each row's group.
+    pub slots: &'a [u32],
+    pub times: &'a [i64],
+    /// Present when any aggregate of the operator is ordered ([`AggregateFunction::is_ordered`]).
+    pub seq: Option<&'a Seq>,
+}
+
+/// The states of one aggregate for all groups, addressed by slot.
+///
+/// # Contract
+/// - `update`, `merge` and `decode` grow the accumulator to the slots they are given.
+/// - A slot that was never updated, or was cleared, is the empty group.
+/// - `merge` is exact: any order and grouping of merges gives the same result as updating with all rows.
+/// - `output` does not change the state.
+pub trait Accumulator {
+    fn update(&mut self, rows: &Rows<'_>, args: &[ArrayRef]);
+
+    /// For each i, merges slot `from[i]` of `other`, an accumulator of the same aggregate, into slot `into[i]`.
+    fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32]);
+
+    /// The results of `slots`, in that order. What overflows the result type is null and counted.
+    fn output(&self, slots: &[u32], errors: &Errors) -> ArrayRef;
+
+    /// Makes the slots empty groups again, giving back what they hold.
+    fn clear(&mut self, slots: &[u32]);
+
+    /// Appends the state of a slot in a self-delimiting, versioned form.
+    fn encode(&self, slot: u32, out: &mut Vec<u8>);
+
+    /// Reads back what `encode` wrote into an empty slot, taking it off the front of `bytes`.
+    fn decode(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), StateError>;
+
+    /// Heap bytes held, approximately.
+    fn bytes(&self) -> usize;
+
+    /// For downcasts in `merge`.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// A saved state that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the saved state of `{aggregate}` is damaged: {reason}")]
+pub struct StateError {
+    pub aggregate: &'static str,
+    pub reason: &'static str,
+}
+
+impl AggregateFunction {
+    /// Whether results depend on the order of rows, so that `_time` and `_seq` must be kept.
+    pub fn is_ordered(&self) -> bool {
+        todo!()
+    }
+}
+
+impl Aggregate {
+    /// An accumulator without any groups.
+    pub fn accumulator(&self) -> Box<dyn Accumulator> {
+        todo!()
+    }
+}

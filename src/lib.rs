@@ -1,0 +1,10 @@
+//! Varpulis compiles VPL programs to timely dataflow and runs them.
+//!
+//! The modules, in the order in which a program and then its rows pass through them:
+
+pub mod connector;
+pub mod data;
+pub mod diagnostic;
+pub mod expr;
+pub mod plan;
+pub mod syntax;

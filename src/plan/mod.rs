@@ -1,0 +1,3 @@
+//! From a checked program to what the dataflow renders: logical plan, rewrites, physical plan, explain.
+
+pub mod physical;

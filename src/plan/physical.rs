@@ -1,0 +1,212 @@
+//! *How* a program runs: the plan that every worker renders, line by line, into a timely graph.
+//!
+//! Nothing is left to decide here: chains are fused, exchanges and strategies are chosen, the columns
+//! that each source decodes are named, and every stateful operator has its [`StateId`]. The plan is
+//! serializable, because the processes of a cluster receive it from the one that compiled.
+//!
+//! # Invariants ([`Plan::validate`])
+//! 1. Nodes are in topological order: inputs come before their readers.
+//! 2. Expressions of a node refer to columns of its input's schema.
+//! 3. A node's `output_delay_ns` is at least 0, and includes only its own delay.
+//! 4. State ids are unique.
+
+use serde::{Deserialize, Serialize};
+
+use crate::connector::spec::{OutputFormat, Source};
+use crate::data::{DataType, Schema};
+use crate::expr::{Aggregate, Expr};
+
+pub type NodeId = usize;
+
+/// A whole program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub sources: Vec<Source>,
+    pub nodes: Vec<Node>,
+    pub outputs: Vec<Output>,
+}
+
+/// One operator of the graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The stream that it belongs to, for counters and messages.
+    pub stream: String,
+    /// What it is, for `explain` and counters: `where`, `window 5m`, ….
+    pub label: String,
+    pub op: Op,
+    /// Schema of its output.
+    pub schema: Schema,
+    /// How far its rows may trail the watermark (DESIGN §3); 0 unless lateness is allowed.
+    pub output_delay_ns: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    /// Rows of `sources[source].outputs[output]`.
+    Source { source: usize, output: usize },
+    /// A fused chain over one input.
+    Chain { input: NodeId, steps: Vec<Step> },
+    /// Rows of all inputs, whose schemas are equal (`merge`; missing columns were added before).
+    Merge { inputs: Vec<NodeId> },
+    /// A keyed stateful operator; the exchange by key is part of it.
+    Keyed { input: NodeId, keyed: Keyed },
+    /// The rows that arrived too late for the stateful operator `of`; its event time is the row's place.
+    Late { of: NodeId },
+    /// Ticks at multiples of `period_ns` as the watermark of `inputs` passes them; with no inputs it
+    /// follows the clock. One column `n`, int, counting from 0 at the first tick.
+    Timer { inputs: Vec<NodeId>, period_ns: i64 },
+}
+
+/// A step of a fused stateless chain. Each maps the columns of the one before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// Keep rows where it is true.
+    Filter(Expr),
+    /// Replace the columns by these.
+    Project(Vec<Expr>),
+    /// `.print`: the rendered row goes to stderr; the rows stay as they are.
+    Print { prefix: String, expr: Expr },
+    /// `.log(level:, message:)`.
+    Log { level: LogLevel, message: Expr },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Names a state by the program, not by its place in the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StateId {
+    pub stream: String,
+    pub kind: String,
+    /// Which one of that kind in the stream, from 0.
+    pub ordinal: u32,
+}
+
+/// A keyed stateful operator: exchange by `key`, then `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Keyed {
+    pub state: StateId,
+    /// Expressions over the input, of the unified key type; empty: one group, on one worker.
+    pub key: Vec<Expr>,
+    /// Lateness that is allowed before a row counts as late.
+    pub lateness_ns: i64,
+    pub kind: KeyedKind,
+    /// Whether some `Late` node reads this operator's late rows.
+    pub keeps_late: bool,
+    /// What bounds the state, for `check` and `explain`.
+    pub bound: Bound,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum KeyedKind {
+    /// Time, session and count windows. Rows whose window is known from upstream use
+    /// [`Windows::Upstream`].
+    Window { windows: Windows, body: WindowBody },
+    /// Aggregates without a window: the input row's columns are replaced by the running values,
+    /// one row per input row, in event-time order. Output columns as [`WindowBody::Aggregate`]'s, without the bounds.
+    Running { aggregates: Vec<Aggregate> },
+    /// First row per key and value; `by` is evaluated over the input (empty: the whole row).
+    Distinct { by: Vec<Expr>, within_ns: Option<i64> },
+    /// The first `n` rows per key.
+    Limit { n: u64 },
+}
+
+/// How rows fall into windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Windows {
+    /// `[start, end)` with `start = offset (mod slide)`; tumbling when `slide == size`. With a time
+    /// zone, whole days are aligned to local midnight.
+    Time {
+        size_ns: i64,
+        slide_ns: i64,
+        offset_ns: i64,
+        tz: Option<String>,
+    },
+    Session {
+        gap_ns: i64,
+    },
+    /// The last `size` rows of a key, every `slide` rows.
+    Count {
+        size: u64,
+        slide: u64,
+        partial: bool,
+    },
+    /// Rows of one firing upstream belong together: the window is (column `start`, column `end`).
+    Upstream {
+        start: usize,
+        end: usize,
+    },
+}
+
+/// What a window gives when it closes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WindowBody {
+    /// One row per group. Output columns: one per key expression, `window_start`, `window_end`
+    /// (timestamps), then one per aggregate. (The planner projects what is needed.)
+    Aggregate { aggregates: Vec<Aggregate> },
+    /// The group's rows, sorted, at most `limit` of them, distinct by `distinct` if given (the first
+    /// by (`_time`, `_seq`) stays). Output columns: those of the input, then `window_start`, `window_end`,
+    /// unless the windows are [`Windows::Upstream`], whose rows have them already.
+    Rows { order: Vec<SortKey>, limit: Option<u64>, distinct: Option<Vec<Expr>> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SortKey {
+    pub expr: Expr,
+    pub descending: bool,
+}
+
+/// What bounds the state of an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    /// Open windows: keys seen within so many ns of event time.
+    Window { span_ns: i64 },
+    /// Keys alive within a gap, `within` or lateness of so many ns.
+    Within { span_ns: i64 },
+    /// One entry per key, for ever.
+    KeyCount,
+    /// Nothing: `check` warns.
+    Nothing,
+}
+
+/// A stream whose rows leave the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    pub node: NodeId,
+    /// `_stream`: the stream's name or its `as` type.
+    pub name: String,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// Where the command line says.
+    Default,
+    File {
+        path: String,
+        format: OutputFormat,
+    },
+}
+
+impl Windows {
+    /// Whether rows must be applied in (`_time`, `_seq`) order, so that they are buffered until the
+    /// watermark passes.
+    pub fn is_order_sensitive(&self) -> bool {
+        match self {
+            Windows::Session { .. } | Windows::Count { .. } => true,
+            Windows::Time { .. } | Windows::Upstream { .. } => false,
+        }
+    }
+}
+
+impl Keyed {
+    /// Types of the key columns.
+    pub fn key_types(&self) -> Vec<DataType> {
+        self.key.iter().map(Expr::data_type).collect()
+    }
+}
