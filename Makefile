@@ -1,0 +1,48 @@
+# The commands of this project. `make demo` and `make test` are the two that a newcomer needs.
+#
+# Everything is built in one profile (release), so that the dependencies compile once for the demo, the
+# tests and the benches. The target directory lies in a cache outside the checkout: a second clone
+# finds the dependencies compiled.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/varpulis
+CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARGO_TARGET_DIR
+export CACHE
+# A toolchain that rustup has just installed is not on the PATH of this shell yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
+CHECKED := --release --locked --features checked
+
+.PHONY: help demo build test lint tests tools
+
+help:
+	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
+	@echo 'make test    format, lints, documentation and all tests'
+	@echo 'make lint    format, lints and documentation alone'
+
+# What the build needs beside cargo: a C compiler, for zstd and the allocator.
+tools:
+	@bash .ci/tools
+
+build: tools
+	cargo build --release --locked
+
+demo: build
+	@bash examples/demo.sh "$(VARPULIS)"
+
+test: lint tests
+
+lint: tools
+	cargo fmt --check
+	cargo clippy $(CHECKED) --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --no-deps --quiet
+
+# The doc tests run first: whoever reads only the last line sees the result of real tests.
+tests: tools
+	cargo test $(CHECKED) --doc
+	cargo test $(CHECKED) --lib --bins --tests
