@@ -4,7 +4,9 @@
 
 pub mod connector;
 pub mod data;
+pub mod dataflow;
 pub mod diagnostic;
 pub mod expr;
 pub mod plan;
+pub mod state;
 pub mod syntax;

@@ -1,0 +1,174 @@
+//! The driver of every stateful operator: which rows belong to which epoch, what is complete, and what
+//! the operator's capability may say. Nothing else touches frontiers, stashes or capabilities.
+//!
+//! ```text
+//! take messages: stamp.epoch <= c -> apply, else -> stash
+//! m = meet of all input frontiers
+//! loop {
+//!     w = min(m.event, event of every stamp in the stash)
+//!     fire everything complete at w, under the held capability        // belongs to epoch c
+//!     downgrade to (c, w - output_delay)
+//!     if m.epoch <= c, or the input ended and the stash is empty: break
+//!     hand over the state of c;  c += 1;  downgrade to (c, same);  apply the stash of c
+//! }
+//! ```
+//!
+//! # Invariants
+//! 1. A row is applied in the epoch of its stamp: state handed over for `c` holds exactly the rows
+//!    stamped `<= c`.
+//! 2. `w` ignores rows that have arrived but wait in the stash, since they are not in the state yet.
+//!    Firing with the frontier alone emits windows without them.
+//! 3. Firing comes before the hand-over; after the hand-over of `c` nothing is sent under `c`. The other
+//!    order emits rows of `c` that the state saved for `c` does not know to be emitted.
+//! 4. The held capability never is after a row that is still to be sent.
+//!
+//! The driver is pure: it knows neither timely nor arrow, and is run against the model of the protocol
+//! (`tests/align.rs`) as it is run in the graph. The loop is resumable: an operator may yield inside
+//! [`Core::fire`] and [`Core::hand_over`].
+
+use super::time::Time;
+
+/// Whether an operator came to the end of what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    /// There is more to do: activate again.
+    Yielded,
+}
+
+/// The core of a stateful operator.
+///
+/// # Contract
+/// - `apply` may send only what does not depend on rows to come (late rows).
+/// - `fire(w)` sends all that is complete at `w`: it may rely on every row still to come having a
+///   place `>= w`. It sends no row timed before `w_before - output_delay_ns`, where `w_before` is the
+///   watermark of the last complete `fire`.
+/// - `fire` and `hand_over` that yield are called again, `fire` possibly with a later watermark and
+///   after more rows were applied.
+pub trait Core {
+    type Rows;
+
+    /// Takes rows in.
+    fn apply(&mut self, input: usize, rows: Self::Rows, out: &mut dyn Outlet<Self::Rows>);
+
+    /// Sends everything that is complete at `watermark`.
+    fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Self::Rows>) -> Progress;
+
+    /// Gives the state at the end of `epoch` away to whoever saves it.
+    fn hand_over(&mut self, epoch: u64) -> Progress;
+
+    /// How far rows that are sent may trail the watermark.
+    fn output_delay_ns(&self) -> i64;
+}
+
+/// Where a core sends rows; they leave under the capability that the driver holds.
+pub trait Outlet<R> {
+    /// Sends `rows` on output `port`.
+    fn send(&mut self, port: usize, rows: R);
+}
+
+/// What the driver does to the operator's capability.
+pub trait Held<R>: Outlet<R> {
+    /// Moves the capability of all ports; `to` is never before what is held.
+    fn downgrade(&mut self, to: Time);
+
+    /// Drops the capability: the operator will send nothing more.
+    fn close(&mut self);
+}
+
+/// See the module's doc.
+pub struct Driver<C: Core> {
+    core: C,
+    /// The epoch `c` whose rows are being applied.
+    epoch: u64,
+    /// The time of the held capability; `None` once the input has ended.
+    held: Option<Time>,
+    stash: Vec<(Time, usize, C::Rows)>,
+    /// Whether a hand-over of `epoch` has begun: nothing is fired until it is done.
+    handing_over: bool,
+}
+
+impl<C: Core> Driver<C> {
+    /// A driver that starts in `epoch`: 0, or the one after the checkpoint that was restored.
+    pub fn new(core: C, epoch: u64) -> Self {
+        Driver { core, epoch, held: Some(Time { epoch: 0, event: i64::MIN }), stash: Vec::new(), handing_over: false }
+    }
+
+    pub fn core(&self) -> &C {
+        &self.core
+    }
+
+    pub fn core_mut(&mut self) -> &mut C {
+        &mut self.core
+    }
+
+    /// Takes a message that arrived on `input` with `stamp`.
+    pub fn receive(&mut self, stamp: Time, input: usize, rows: C::Rows, out: &mut dyn Outlet<C::Rows>) {
+        if stamp.epoch <= self.epoch && !self.handing_over {
+            self.core.apply(input, rows, out);
+        } else {
+            debug_assert!(stamp.epoch > self.epoch, "a row of an epoch that is being handed over");
+            self.stash.push((stamp, input, rows));
+        }
+    }
+
+    /// Does all that the meet `m` of the input frontiers allows ([`Time::END`] when all are empty).
+    pub fn advance(&mut self, m: Time, out: &mut dyn Held<C::Rows>) -> Progress {
+        loop {
+            let Some(held) = self.held else { return Progress::Done };
+            if !self.handing_over {
+                let w = self.stash.iter().fold(m.event, |w, (stamp, ..)| w.min(stamp.event));
+                if self.core.fire(w, out) == Progress::Yielded {
+                    return Progress::Yielded;
+                }
+                let event = delayed(w, self.core.output_delay_ns());
+                if cfg!(feature = "checked") {
+                    assert!(event >= held.event, "the effective watermark went back from {} to {event}", held.event);
+                }
+                self.hold(Time { epoch: self.epoch, event: event.max(held.event) }, out);
+                let ended = m == Time::END;
+                if ended && self.stash.is_empty() {
+                    self.held = None;
+                    out.close();
+                    return Progress::Done;
+                }
+                if m.epoch <= self.epoch {
+                    return Progress::Done;
+                }
+                self.handing_over = true;
+            }
+            if self.core.hand_over(self.epoch) == Progress::Yielded {
+                return Progress::Yielded;
+            }
+            self.handing_over = false;
+            self.epoch += 1;
+            let event = self.held.map_or(held.event, |h| h.event);
+            self.hold(Time { epoch: self.epoch, event }, out);
+            self.apply_stash(out);
+        }
+    }
+
+    fn hold(&mut self, time: Time, out: &mut dyn Held<C::Rows>) {
+        if self.held != Some(time) {
+            self.held = Some(time);
+            out.downgrade(time);
+        }
+    }
+
+    /// Applies what was stamped up to the current epoch, in the order of arrival.
+    fn apply_stash(&mut self, out: &mut dyn Held<C::Rows>) {
+        let waiting = std::mem::take(&mut self.stash);
+        for (stamp, input, rows) in waiting {
+            if stamp.epoch <= self.epoch {
+                self.core.apply(input, rows, out);
+            } else {
+                self.stash.push((stamp, input, rows));
+            }
+        }
+    }
+}
+
+/// `watermark - delay_ns`; the ends of time stay where they are.
+fn delayed(watermark: i64, delay_ns: i64) -> i64 {
+    if watermark == i64::MAX { watermark } else { watermark.saturating_sub(delay_ns) }
+}

@@ -1,0 +1,143 @@
+//! What a window gives when it closes: one row of aggregates per group, or the group's rows.
+//!
+//! A body keeps values by slot, as the operator's table numbers them, and knows nothing of windows but
+//! the bounds that it writes into its rows. A group of a firing may be made of several slots (the panes
+//! of a sliding window), which the body merges; what it holds itself stays as it is until cleared.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array};
+use arrow_buffer::ScalarBuffer;
+
+use crate::data::key::decode_keys;
+use crate::data::{Batch, DataType, Keys, Seq};
+use crate::expr::Errors;
+use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
+
+/// The groups of one firing, in the order in which their rows are to come out.
+pub struct Groups {
+    pub keys: Keys,
+    /// Bounds of each group's window, ns.
+    pub starts: Vec<i64>,
+    pub ends: Vec<i64>,
+    /// `from[i]` is a slot that belongs to group `into[i]`.
+    pub into: Vec<u32>,
+    pub from: Vec<u32>,
+}
+
+/// See the module's doc.
+pub trait Body {
+    /// Takes the rows of `batch` into their slots.
+    fn update(&mut self, batch: &Batch, slots: &[u32]);
+
+    /// The rows of a firing.
+    fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch;
+
+    /// Empties slots.
+    fn clear(&mut self, slots: &[u32]);
+
+    /// Heap bytes of what is held.
+    fn bytes(&self) -> usize;
+}
+
+/// One row per group: key columns, `window_start`, `window_end`, aggregates.
+pub struct AggregateBody {
+    aggregates: Vec<Aggregate>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    key_types: Vec<DataType>,
+    is_ordered: bool,
+}
+
+impl AggregateBody {
+    pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>) -> AggregateBody {
+        let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
+        let is_ordered = aggregates.iter().any(|a| a.function.is_ordered());
+        AggregateBody { aggregates, accumulators, key_types, is_ordered }
+    }
+
+    /// Accumulators for the same aggregates, without groups.
+    pub fn fresh(&self) -> Vec<Box<dyn Accumulator>> {
+        self.aggregates.iter().map(Aggregate::accumulator).collect()
+    }
+
+    pub fn accumulators(&self) -> &[Box<dyn Accumulator>] {
+        &self.accumulators
+    }
+
+    /// The output rows of groups whose values stand in `slots` of `accumulators`.
+    pub fn rows(
+        &self,
+        accumulators: &[Box<dyn Accumulator>],
+        slots: &[u32],
+        keys: Keys,
+        starts: Vec<i64>,
+        ends: Vec<i64>,
+        errors: &Errors,
+    ) -> Batch {
+        let mut columns: Vec<ArrayRef> = key_columns(&keys, &self.key_types);
+        columns.push(Arc::new(Int64Array::from(starts)));
+        let time: ScalarBuffer<i64> = ends.iter().map(|end| end - 1).collect();
+        columns.push(Arc::new(Int64Array::from(ends)));
+        columns.extend(accumulators.iter().map(|a| a.output(slots, errors)));
+        Batch { columns, time, keys: Some(Arc::new(keys)), ..Batch::default() }
+    }
+}
+
+/// The key columns of encoded keys.
+pub fn key_columns(keys: &Keys, types: &[DataType]) -> Vec<ArrayRef> {
+    let rows = || (0..keys.len()).map(|i| keys.key(i));
+    (0..types.len()).map(|position| decode_keys(rows(), types, position)).collect()
+}
+
+impl Body for AggregateBody {
+    fn update(&mut self, batch: &Batch, slots: &[u32]) {
+        update_all(&self.aggregates, &mut self.accumulators, self.is_ordered, batch, slots);
+    }
+
+    fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch {
+        let Groups { keys, starts, ends, into, from } = groups;
+        if into.len() == keys.len() {
+            // Every group is one slot, and both come in the order of the groups.
+            return self.rows(&self.accumulators, &from, keys, starts, ends, errors);
+        }
+        let mut merged = self.fresh();
+        for (m, a) in merged.iter_mut().zip(&self.accumulators) {
+            m.merge(&into, a.as_ref(), &from);
+        }
+        let slots: Vec<u32> = (0..keys.len() as u32).collect();
+        self.rows(&merged, &slots, keys, starts, ends, errors)
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        self.accumulators.iter_mut().for_each(|a| a.clear(slots));
+    }
+
+    fn bytes(&self) -> usize {
+        self.accumulators.iter().map(|a| a.bytes()).sum()
+    }
+}
+
+/// Updates accumulators with the rows of a batch; rows without a `_seq` (those of a window upstream)
+/// are all equal in it, and ties fall to the values.
+pub fn update_all(
+    aggregates: &[Aggregate],
+    accumulators: &mut [Box<dyn Accumulator>],
+    is_ordered: bool,
+    batch: &Batch,
+    slots: &[u32],
+) {
+    let zeros;
+    let seq = match &batch.seq {
+        Some(seq) => Some(seq),
+        None if is_ordered => {
+            zeros = Seq { partition: vec![0; batch.len()].into(), position: vec![0; batch.len()].into() };
+            Some(&zeros)
+        }
+        None => None,
+    };
+    let rows = Rows { slots, times: &batch.time, seq };
+    for (aggregate, accumulator) in aggregates.iter().zip(accumulators) {
+        let args: Vec<ArrayRef> = aggregate.args.iter().map(|&i| batch.columns[i].clone()).collect();
+        accumulator.update(&rows, &args);
+    }
+}

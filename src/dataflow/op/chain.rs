@@ -1,0 +1,92 @@
+//! The fused stateless operator: filters, projections and diagnostics over a batch, in one pass.
+
+use std::sync::Arc;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+
+use super::counters::Counters;
+use super::driven::{PacketBuilder, Packets};
+use crate::data::key::encode_keys;
+use crate::data::{Batch, DataType};
+use crate::expr::{Errors, Expr, evaluate, evaluate_predicate};
+use crate::plan::physical::{LogLevel, Step};
+
+/// Runs the steps over a batch.
+pub fn run_steps(steps: &[Step], mut batch: Batch, errors: &Errors) -> Batch {
+    for step in steps {
+        if batch.is_empty() {
+            return Batch::default();
+        }
+        match step {
+            Step::Filter(predicate) => batch = batch.filter(&evaluate_predicate(predicate, &batch, errors)),
+            Step::Project(exprs) => {
+                let columns = exprs.iter().map(|e| evaluate(e, &batch, errors)).collect();
+                batch = Batch { columns, ..batch };
+            }
+            Step::Print { prefix, expr } => print_rows(expr, &batch, errors, &mut |text| eprintln!("{prefix}{text}")),
+            Step::Log { level, message } => {
+                print_rows(message, &batch, errors, &mut |text| eprintln!("{} {text}", level_name(*level)));
+            }
+        }
+    }
+    batch
+}
+
+fn print_rows(text: &Expr, batch: &Batch, errors: &Errors, print: &mut dyn FnMut(&str)) {
+    let lines = evaluate(text, batch, errors);
+    let lines = lines.as_string::<i32>();
+    (0..lines.len()).for_each(|row| print(if lines.is_null(row) { "null" } else { lines.value(row) }));
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "DEBUG",
+        LogLevel::Info => "INFO",
+        LogLevel::Warn => "WARN",
+        LogLevel::Error => "ERROR",
+    }
+}
+
+/// Adds the operator.
+pub fn chain<'scope>(name: &str, input: Packets<'scope>, steps: Vec<Step>, counters: Arc<Counters>) -> Packets<'scope> {
+    map_batches(name, input, move |batch| {
+        let errors = Errors::default();
+        counters.add_in(batch.len());
+        let out = run_steps(&steps, batch, &errors);
+        counters.add_errors(errors.count());
+        counters.add_out(out.len());
+        out
+    })
+}
+
+/// Adds the operator that encodes the key by which the rows will be exchanged.
+pub fn key_by<'scope>(name: &str, input: Packets<'scope>, key: Vec<Expr>, counters: Arc<Counters>) -> Packets<'scope> {
+    let types: Vec<DataType> = key.iter().map(Expr::data_type).collect();
+    map_batches(name, input, move |batch| {
+        let errors = Errors::default();
+        let columns: Vec<_> = key.iter().zip(&types).map(|(e, t)| (evaluate(e, &batch, &errors), t.clone())).collect();
+        counters.add_errors(errors.count());
+        Batch { keys: Some(Arc::new(encode_keys(&columns, batch.len()))), ..batch }
+    })
+}
+
+/// A stateless operator, in the place of its input: what it gives leaves with the stamp that came.
+pub fn map_batches<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    mut logic: impl FnMut(Batch) -> Batch + 'static,
+) -> Packets<'scope> {
+    input.unary::<PacketBuilder, _, _, _>(Pipeline, name, |_, _| {
+        move |input, output| {
+            input.for_each(|capability, packet| {
+                let batch = logic(std::mem::take(packet).batch);
+                if !batch.is_empty() {
+                    output.session_with_builder(&capability).give_container(&mut batch.into());
+                }
+            });
+        }
+    })
+}

@@ -1,0 +1,92 @@
+//! Puts a core and its driver into the graph: the thin operator that all stateful operators share.
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::ParallelizationContract;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+
+use crate::data::Batch;
+use crate::dataflow::align::{Core, Driver, Held, Outlet, Progress};
+use crate::dataflow::chaos::Chaos;
+use crate::dataflow::packet::Packet;
+use crate::dataflow::time::{Time, meet};
+
+pub type Packets<'scope> = Stream<'scope, Time, Packet>;
+pub type PacketBuilder = CapacityContainerBuilder<Packet>;
+
+/// The operator's outputs and the capabilities for them, as the driver sees them.
+struct Ports<'a, 'b> {
+    sessions: Vec<OutputBuilderSession<'a, Time, PacketBuilder>>,
+    /// One for each output; empty once closed.
+    held: &'b mut Vec<Capability<Time>>,
+}
+
+impl Outlet<Batch> for Ports<'_, '_> {
+    fn send(&mut self, port: usize, rows: Batch) {
+        if rows.is_empty() {
+            return;
+        }
+        let capability = &self.held[port];
+        if cfg!(feature = "checked") {
+            let least = rows.time.iter().min().expect("rows");
+            let held = capability.time();
+            assert!(*least >= held.event, "a row timed {least} is sent under a capability of {held:?}");
+        }
+        self.sessions[port].session_with_builder(capability).give_container(&mut rows.into());
+    }
+}
+
+impl Held<Batch> for Ports<'_, '_> {
+    fn downgrade(&mut self, to: Time) {
+        self.held.iter_mut().for_each(|c| c.downgrade(&to));
+    }
+
+    fn close(&mut self) {
+        self.held.clear();
+    }
+}
+
+/// Adds an operator named `name` that runs `core` over `inputs`, each with its pact, and has `ports`
+/// outputs.
+pub fn drive<'scope, C, P>(
+    name: &str,
+    inputs: Vec<(Packets<'scope>, P)>,
+    ports: usize,
+    core: C,
+    mut chaos: Chaos,
+) -> Vec<Packets<'scope>>
+where
+    C: Core<Rows = Batch> + 'static,
+    P: ParallelizationContract<Time, Packet>,
+{
+    let scope = inputs.first().expect("a driven operator has an input").0.scope();
+    let mut builder = OperatorBuilder::new(name.to_string(), scope);
+    let mut handles: Vec<_> = inputs.into_iter().map(|(stream, pact)| builder.new_input(stream, pact)).collect();
+    let (mut outputs, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..ports {
+        let (output, stream) = builder.new_output::<Packet>();
+        outputs.push(OutputBuilder::<Time, PacketBuilder>::from(output));
+        streams.push(stream);
+    }
+    let activator = scope.activator_for(builder.operator_info().address);
+    builder.build(move |mut held| {
+        let mut driver = Driver::new(core, 0);
+        move |frontiers| {
+            let sessions = outputs.iter_mut().map(OutputBuilder::activate).collect();
+            let mut ports = Ports { sessions, held: &mut held };
+            for (input, handle) in handles.iter_mut().enumerate() {
+                handle.for_each(|capability, packet| {
+                    let stamp = capability.stamp().iter().fold(Time::END, |m, t| m.meet(*t));
+                    driver.receive(stamp, input, std::mem::take(packet).batch, &mut ports);
+                });
+            }
+            let m = frontiers.iter().fold(Time::END, |m, f| m.meet(meet(f.frontier())));
+            if chaos.yields() || driver.advance(m, &mut ports) == Progress::Yielded {
+                activator.activate();
+            }
+        }
+    });
+    streams
+}
