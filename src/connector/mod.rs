@@ -5,30 +5,67 @@
 //! position of the first. Blocks of one partition are handed out in order, one at a time, to whichever
 //! worker asks; decoding a block needs nothing but the block.
 
+mod cut;
+pub mod file;
 pub mod format;
+mod header;
+pub mod partition;
 pub mod spec;
+
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 
 /// A run of whole rows of a partition, not yet decoded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Block {
-    /// Counts the blocks of the partition from 0.
+    /// Counts the blocks of the partition from 0, or from where its reader was sent.
     pub index: u64,
     /// Position of the first row: a byte offset of the (decompressed) stream, or a row ordinal.
     pub position: u64,
-    /// 1-based number of the first line, where the transport counts lines; for messages.
+    pub context: BlockContext,
     pub data: BlockData,
+}
+
+/// What a decoder must know of the partition before the block, so that the block alone decides.
+#[derive(Clone, Debug, Default)]
+pub enum BlockContext {
+    #[default]
+    Nothing,
+    /// CSV: the file's header.
+    Header(Arc<CsvHeader>),
+    /// `.evt`: the event time in force where the block begins, ns.
+    Time(i64),
+}
+
+/// The header of one CSV file. Files of one source may differ in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvHeader {
+    /// Unquoted, in file order; not trimmed, and not checked for repetitions.
+    pub names: Vec<String>,
+    pub delimiter: u8,
+    /// How many lines of the file the header takes: more than one if a quoted name has a line end.
+    pub lines: u64,
 }
 
 #[derive(Debug)]
 pub enum BlockData {
-    /// Whole lines; only the last of a partition may lack its line end.
+    /// Whole lines; only the last of a partition may lack its line end. A CSV block never begins or
+    /// ends inside quotes, where a quote opens only at the start of a field.
     Bytes(Vec<u8>),
+    /// One line that is longer than a line may be, dropped but for its beginning; counts as one
+    /// malformed row (`line_too_long`).
+    TooLong { head: Vec<u8>, bytes: u64 },
     /// Rows of a format that is columnar itself; positions count rows.
     Rows(RecordBatch),
     /// A row group of a Parquet file, read by whoever decodes it.
     RowGroup { path: String, row_group: usize },
+}
+
+impl Default for BlockData {
+    fn default() -> Self {
+        BlockData::Bytes(Vec::new())
+    }
 }
 
 /// What a block gave.
