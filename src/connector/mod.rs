@@ -5,11 +5,15 @@
 //! position of the first. Blocks of one partition are handed out in order, one at a time, to whichever
 //! worker asks; decoding a block needs nothing but the block.
 
+pub mod arrivals;
 mod cut;
 pub mod file;
 pub mod format;
 mod header;
+pub mod intake;
 pub mod partition;
+pub mod progress;
+pub mod rejects;
 pub mod spec;
 
 use std::sync::Arc;

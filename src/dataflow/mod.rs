@@ -6,4 +6,5 @@ pub mod chaos;
 pub mod exchange;
 pub mod op;
 pub mod packet;
+pub mod stop;
 pub mod time;

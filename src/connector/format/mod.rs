@@ -1,7 +1,5 @@
 //! Formats: from the bytes of a block to columns, and from rows to bytes.
 
-pub mod encode;
-
 use crate::connector::spec::SourceType;
 use crate::connector::{Block, Decoded};
 

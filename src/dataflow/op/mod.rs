@@ -7,4 +7,5 @@ pub mod chain;
 pub mod counters;
 pub mod driven;
 pub mod late;
+pub mod source;
 pub mod window;

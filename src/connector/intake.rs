@@ -1,0 +1,378 @@
+//! The partitions of a process and how its workers share them.
+//!
+//! Any worker claims the next block of the partition that is furthest behind, decodes it, publishes its
+//! greatest time and keeps it until the blocks before it are known; [`Reader`] is one worker's side of
+//! that, [`Intake`] what they share. Lowest watermark first is what lets logs of many days be read in
+//! order with few of them open, and what keeps merged inputs of different length from drifting apart.
+//!
+//! # Invariants
+//! 1. A block's rows leave once, from the worker that claimed it, after all earlier blocks of the
+//!    partition are published.
+//! 2. [`Reader::frontier`] is never after a place of a row that the worker still sends.
+//! 3. The gate stops claiming only: a block that is claimed is always decoded, and time moves on.
+//!
+//! Nothing here knows timely; the source operator asks a `Reader` for work when it is scheduled.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::arrivals::{Arrivals, arrive, first_time, in_flight};
+use super::format::Decoder;
+use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
+use super::progress::{Claim, Progress, watermark};
+use super::rejects::Rejects;
+use super::spec::{Source, SourceOutput, WatermarkStrategy};
+use crate::data::Batch;
+use crate::data::flight::Gauge;
+use crate::expr::Errors;
+
+/// Bytes in flight beyond which no further block is claimed. A few blocks per worker keep everybody
+/// busy; more only costs memory.
+const IN_FLIGHT_BYTES_MAX: i64 = 64 << 20;
+/// Blocks that a worker may hold, decoded or not, before it claims no more.
+const HELD_BLOCKS_MAX: usize = 2;
+/// How many rows a partition may be read beyond the one that is furthest behind.
+const MAX_DRIFT_ROWS: u64 = 1_000_000;
+/// How much of a partition is read to learn its first time.
+const PEEK_BYTES: usize = 64 << 10;
+
+/// Opens a partition's reader; called again when a peeked partition is read in earnest.
+pub type Opener = Box<dyn Fn(Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn BlockReader>, ReadError> + Send + Sync>;
+/// Makes a decoder of a source, one per worker.
+pub type DecoderMaker = Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>;
+
+/// One partition, as the process shares it.
+pub struct Partition {
+    /// Index of the plan's source that it belongs to.
+    pub source: usize,
+    pub name: String,
+    /// Its place among all partitions of the program, by name: the first half of `_seq`.
+    pub rank: u32,
+    /// Whether it may be silent and never end.
+    pub live: bool,
+    open: Opener,
+    reader: Mutex<Option<Box<dyn BlockReader>>>,
+    progress: Mutex<Progress>,
+    /// Rows read while another partition was further behind.
+    ahead_rows: AtomicU64,
+    pub read_bytes: AtomicU64,
+    pub size_bytes: AtomicU64,
+    last_block: Mutex<Option<Instant>>,
+}
+
+/// What the workers of a process share.
+pub struct Intake {
+    pub sources: Vec<Source>,
+    pub partitions: Vec<Partition>,
+    decoders: Vec<DecoderMaker>,
+    pub gauge: Arc<Gauge>,
+    pub rejects: Rejects,
+    /// The epoch that sources shall enter.
+    epoch_wanted: AtomicU64,
+    block_bytes: AtomicUsize,
+    wakers: Arc<Mutex<Vec<Box<dyn Fn() + Send + Sync>>>>,
+}
+
+/// What came of a call of [`Reader::work`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// Something was read or sent: call again.
+    Busy,
+    /// Nothing can be done before time passes or somebody else works: call again after so long.
+    Wait(Duration),
+    /// All partitions have ended and everything has been sent.
+    Finished,
+}
+
+/// A batch that leaves the source.
+pub struct Departure {
+    /// Index of the source, and of the output within it.
+    pub source: usize,
+    pub output: usize,
+    pub epoch: u64,
+    /// The watermark before the batch's first row.
+    pub watermark: i64,
+    pub batch: Batch,
+}
+
+/// One worker's side of the intake.
+pub struct Reader {
+    intake: Arc<Intake>,
+    decoders: Vec<Box<dyn Decoder>>,
+    held: VecDeque<Held>,
+    epoch: u64,
+}
+
+struct Held {
+    partition: usize,
+    claim: Claim,
+    arrivals: Arrivals,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A worker that panicked ends the run; what it left behind is not looked at.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Partition {
+    pub fn new(source: usize, name: String, rank: u32, live: bool, open: Opener) -> Partition {
+        Partition {
+            source,
+            name,
+            rank,
+            live,
+            open,
+            reader: Mutex::new(None),
+            progress: Mutex::new(Progress::new(i64::MIN)),
+            ahead_rows: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            size_bytes: AtomicU64::new(0),
+            last_block: Mutex::new(None),
+        }
+    }
+}
+
+impl Intake {
+    pub fn new(
+        sources: Vec<Source>,
+        partitions: Vec<Partition>,
+        decoders: Vec<DecoderMaker>,
+        rejects: Rejects,
+        block_bytes: Option<usize>,
+    ) -> Intake {
+        Intake {
+            sources,
+            partitions,
+            decoders,
+            gauge: Arc::default(),
+            rejects,
+            epoch_wanted: AtomicU64::new(0),
+            block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
+            wakers: Arc::default(),
+        }
+    }
+
+    /// Learns the first time of every partition that can be read twice, so that reading can begin with
+    /// the earliest, and checks that all can be opened.
+    pub fn peek(&self) -> Result<(), ReadError> {
+        if self.partitions.len() < 2 {
+            return Ok(());
+        }
+        for partition in self.partitions.iter().filter(|p| !p.live) {
+            let mut reader = (partition.open)(Arc::new(|| {}))?;
+            partition.size_bytes.store(reader.size_bytes().unwrap_or(0), Ordering::Relaxed);
+            reader.set_target_bytes(PEEK_BYTES);
+            let Polled::Block(block) = reader.poll_block()? else { continue };
+            let source = &self.sources[partition.source];
+            let mut decoded = self.decoders[partition.source]().decode(&block);
+            let first = first_time(&arrive(source, &block, &mut decoded, 0));
+            *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN));
+        }
+        Ok(())
+    }
+
+    /// Asks all sources to enter the next epoch.
+    pub fn request_epoch(&self) {
+        self.epoch_wanted.fetch_add(1, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Blocks have about so many bytes from now on.
+    pub fn set_block_bytes(&self, bytes: usize) {
+        self.block_bytes.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// `waker` is called when a silent partition has data.
+    pub fn add_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        lock(&self.wakers).push(waker);
+    }
+
+    fn wake(&self) {
+        lock(&self.wakers).iter().for_each(|w| w());
+    }
+
+    /// The partition that holds the watermark, by name, with its greatest time; `None` when all ended.
+    pub fn furthest_behind(&self) -> Option<(&str, i64)> {
+        let behind = |p: &Partition| lock(&p.progress).greatest_for(None);
+        let known = self.partitions.iter().filter_map(|p| Some((p.name.as_str(), behind(p)?)));
+        known.min_by_key(|(_, greatest)| *greatest)
+    }
+
+    /// One worker's reader.
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        let decoders = self.decoders.iter().map(|make| make()).collect();
+        Reader { intake: self.clone(), decoders, held: VecDeque::new(), epoch: 0 }
+    }
+}
+
+impl Reader {
+    /// Does one piece of work: enters an epoch, sends a block whose turn has come, or reads another.
+    pub fn work(&mut self, now_ns: i64, depart: &mut dyn FnMut(Departure)) -> Result<Worked, ReadError> {
+        self.enter_epoch();
+        if self.send_next(depart) {
+            return Ok(Worked::Busy);
+        }
+        if self.held.len() < HELD_BLOCKS_MAX && self.intake.gauge.bytes() < IN_FLIGHT_BYTES_MAX {
+            return self.read_next(now_ns);
+        }
+        if self.is_finished() {
+            return Ok(Worked::Finished);
+        }
+        Ok(Worked::Wait(Duration::from_micros(50)))
+    }
+
+    /// The epoch of everything that this worker sends from now on, at least.
+    fn enter_epoch(&mut self) {
+        let wanted = self.intake.epoch_wanted.load(Ordering::Relaxed);
+        if wanted > self.epoch {
+            self.intake.partitions.iter().for_each(|p| lock(&p.progress).enter_epoch(wanted));
+            self.epoch = wanted;
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.held.is_empty() && self.intake.partitions.iter().all(|p| lock(&p.progress).is_exhausted())
+    }
+
+    /// Sends the first held block whose predecessors are all published.
+    fn send_next(&mut self, depart: &mut dyn FnMut(Departure)) -> bool {
+        let partitions = &self.intake.partitions;
+        let ready = |held: &Held| lock(&partitions[held.partition].progress).greatest_before(held.claim.index);
+        let next = self.held.iter().enumerate().find_map(|(i, held)| Some((i, ready(held)?)));
+        let Some((position, before)) = next else { return false };
+        let held = self.held.remove(position).expect("it was just found");
+        self.depart_all(&held, before, depart);
+        lock(&self.intake.partitions[held.partition].progress).sent(held.claim.index);
+        true
+    }
+
+    fn depart_all(&self, held: &Held, before: i64, depart: &mut dyn FnMut(Departure)) {
+        let partition = &self.intake.partitions[held.partition];
+        let source = &self.intake.sources[partition.source];
+        let flight = Arc::new(self.intake.gauge.depart(held.arrivals.rows, held.arrivals.bytes));
+        for (output, spec) in source.outputs.iter().enumerate() {
+            let errors = Errors::default();
+            let batch = held.arrivals.leave(spec, partition.rank, before, held.claim.floor, &errors);
+            self.intake.rejects.add_filter_errors(partition.source, errors.count());
+            if !batch.is_empty() {
+                depart(Departure {
+                    source: partition.source,
+                    output,
+                    epoch: held.claim.epoch,
+                    watermark: self.watermark_at(spec, before, held),
+                    batch: in_flight(batch, &flight),
+                });
+            }
+        }
+    }
+
+    fn watermark_at(&self, output: &SourceOutput, before: i64, held: &Held) -> i64 {
+        match output.watermark.strategy {
+            WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => {
+                watermark(before, out_of_order_ns, held.claim.floor)
+            }
+            WatermarkStrategy::AtEnd => i64::MIN,
+            WatermarkStrategy::ProcessingTime => held.arrivals.arrival_ns,
+        }
+    }
+
+    /// Claims and decodes a block of the partition that is furthest behind and has one.
+    fn read_next(&mut self, now_ns: i64) -> Result<Worked, ReadError> {
+        let mut order: Vec<(i64, usize)> = Vec::new();
+        for (index, partition) in self.intake.partitions.iter().enumerate() {
+            order.extend(lock(&partition.progress).greatest_for(None).map(|greatest| (greatest, index)));
+        }
+        order.sort_unstable();
+        for (place, &(_, index)) in order.iter().enumerate() {
+            let partition = &self.intake.partitions[index];
+            if place == 0 {
+                partition.ahead_rows.store(0, Ordering::Relaxed);
+            } else if partition.ahead_rows.load(Ordering::Relaxed) > MAX_DRIFT_ROWS {
+                continue;
+            }
+            match self.read_from(index, now_ns)? {
+                Read::Block(rows) => {
+                    let ahead = if place == 0 { 0 } else { rows as u64 };
+                    self.intake.partitions[index].ahead_rows.fetch_add(ahead, Ordering::Relaxed);
+                    return Ok(Worked::Busy);
+                }
+                Read::End => return Ok(Worked::Busy),
+                Read::Nothing => {}
+            }
+        }
+        if self.is_finished() {
+            return Ok(Worked::Finished);
+        }
+        // Live partitions wake the worker when they have data; the clock moves idle ones.
+        let wait = if self.held.is_empty() { Duration::from_millis(5) } else { Duration::from_micros(50) };
+        Ok(Worked::Wait(wait))
+    }
+
+    fn read_from(&mut self, index: usize, now_ns: i64) -> Result<Read, ReadError> {
+        let partition = &self.intake.partitions[index];
+        let (block, claim) = {
+            let mut reader = lock(&partition.reader);
+            if lock(&partition.progress).is_exhausted() {
+                return Ok(Read::End);
+            }
+            if reader.is_none() {
+                let intake = Arc::downgrade(&self.intake);
+                let wake = Arc::new(move || intake.upgrade().iter().for_each(|i| i.wake()));
+                *reader = Some((partition.open)(wake)?);
+            }
+            let open = reader.as_mut().expect("it was just opened");
+            open.set_target_bytes(self.intake.block_bytes.load(Ordering::Relaxed));
+            let polled = open.poll_block()?;
+            partition.read_bytes.store(open.read_bytes(), Ordering::Relaxed);
+            partition.size_bytes.store(open.size_bytes().unwrap_or(0), Ordering::Relaxed);
+            match polled {
+                Polled::Pending => return Ok(Read::Nothing),
+                Polled::End => {
+                    lock(&partition.progress).exhaust();
+                    *reader = None;
+                    return Ok(Read::End);
+                }
+                Polled::Block(block) => (block, lock(&partition.progress).claim()),
+            }
+        };
+        *lock(&partition.last_block) = Some(Instant::now());
+        let source = &self.intake.sources[partition.source];
+        let mut decoded = self.decoders[partition.source].decode(&block);
+        let arrivals = arrive(source, &block, &mut decoded, now_ns);
+        self.intake.rejects.take(partition.source, &partition.name, decoded);
+        lock(&partition.progress).publish(claim.index, arrivals.greatest);
+        let rows = arrivals.rows;
+        self.held.push_back(Held { partition: index, claim, arrivals });
+        Ok(Read::Block(rows))
+    }
+
+    /// The capability that this worker needs for an output: (epoch, watermark). `None` when it will
+    /// send nothing more on it.
+    pub fn frontier(&self, source: usize, output: usize) -> Option<(u64, i64)> {
+        let spec = &self.intake.sources[source].outputs[output];
+        let mut least: Option<(u64, i64)> = None;
+        for (index, partition) in self.intake.partitions.iter().enumerate().filter(|(_, p)| p.source == source) {
+            let unsent = self.held.iter().filter(|h| h.partition == index).min_by_key(|h| h.claim.index);
+            let progress = lock(&partition.progress);
+            let Some(greatest) = progress.greatest_for(unsent.map(|h| h.claim.index)) else { continue };
+            let event = match spec.watermark.strategy {
+                WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => {
+                    watermark(greatest, out_of_order_ns, unsent.map_or(progress.floor(), |h| h.claim.floor))
+                }
+                WatermarkStrategy::AtEnd => i64::MIN,
+                WatermarkStrategy::ProcessingTime => unsent.map_or(i64::MIN, |h| h.arrivals.arrival_ns),
+            };
+            let epoch = unsent.map_or(self.epoch, |h| h.claim.epoch.min(self.epoch));
+            least = Some(least.map_or((epoch, event), |(e, t)| (e.min(epoch), t.min(event))));
+        }
+        least
+    }
+}
+
+enum Read {
+    Block(usize),
+    End,
+    Nothing,
+}

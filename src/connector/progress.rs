@@ -1,0 +1,201 @@
+//! How far a partition has been read, when several workers decode its blocks: exact places, and a
+//! watermark that every worker may rely on.
+//!
+//! Blocks are claimed in order and decoded in parallel. A worker publishes the greatest event time of
+//! its block; the block's rows may leave once all earlier blocks are published, because only then the
+//! watermark at its first row is known. What is published is kept until the block has been sent.
+//!
+//! Pure bookkeeping: no locks, no clocks, no timely.
+
+use std::collections::BTreeMap;
+
+/// The state of one partition.
+#[derive(Debug)]
+pub struct Progress {
+    /// Blocks claimed so far; the index of the next.
+    claimed: u64,
+    /// Blocks published without a gap from the start.
+    complete: u64,
+    /// Greatest event times of blocks published ahead of a gap.
+    published: BTreeMap<u64, i64>,
+    /// For blocks not yet sent, up to `complete`: the greatest event time before the block.
+    before: BTreeMap<u64, i64>,
+    /// Nothing in the partition is earlier than this, less the out-of-orderness: its first row's time.
+    first_time: i64,
+    /// A watermark that readers already went by while the partition was silent.
+    floor: i64,
+    exhausted: bool,
+    /// The epoch that the next block claimed belongs to.
+    epoch: u64,
+}
+
+/// A block that a worker has claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub index: u64,
+    pub epoch: u64,
+    /// Rows of the block have places no earlier than this.
+    pub floor: i64,
+}
+
+impl Progress {
+    /// `first_time` is the first row's event time if the partition was peeked, else `i64::MIN`.
+    pub fn new(first_time: i64) -> Progress {
+        Progress {
+            claimed: 0,
+            complete: 0,
+            published: BTreeMap::new(),
+            before: BTreeMap::from([(0, i64::MIN)]),
+            first_time,
+            floor: i64::MIN,
+            exhausted: false,
+            epoch: 0,
+        }
+    }
+
+    /// Claims the next block.
+    pub fn claim(&mut self) -> Claim {
+        self.claimed += 1;
+        Claim { index: self.claimed - 1, epoch: self.epoch, floor: self.floor }
+    }
+
+    /// Blocks claimed from now on belong to `epoch` or later.
+    pub fn enter_epoch(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    /// There is no further block to claim.
+    pub fn exhaust(&mut self) {
+        self.exhausted = true;
+    }
+
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// Blocks that are being decoded.
+    pub fn undecoded(&self) -> u64 {
+        self.claimed - self.complete - self.published.len() as u64
+    }
+
+    /// The greatest event time of block `index` is known (`i64::MIN` if it has no rows).
+    pub fn publish(&mut self, index: u64, greatest: i64) {
+        self.published.insert(index, greatest);
+        while let Some(greatest) = self.published.remove(&self.complete) {
+            let before = self.before[&self.complete];
+            self.complete += 1;
+            self.before.insert(self.complete, before.max(greatest));
+        }
+    }
+
+    /// The greatest event time before block `index`, once it is known.
+    pub fn greatest_before(&self, index: u64) -> Option<i64> {
+        self.before.get(&index).copied()
+    }
+
+    /// Block `index` has been sent.
+    pub fn sent(&mut self, index: u64) {
+        if index < self.complete {
+            self.before.remove(&index);
+        }
+    }
+
+    /// The greatest event time that surely stands before every row that a worker may still send, whose
+    /// first unsent block is `unsent`; `None` when it will send nothing more.
+    pub fn greatest_for(&self, unsent: Option<u64>) -> Option<i64> {
+        let known = match unsent {
+            Some(index) => self.before[&index.min(self.complete)],
+            None if self.exhausted => return None,
+            None => self.before[&self.complete],
+        };
+        Some(known.max(self.first_time))
+    }
+
+    /// The floor for whoever goes by the partition's watermark.
+    pub fn floor(&self) -> i64 {
+        self.floor
+    }
+
+    /// Readers go by `watermark` from now on, although no row said so: the partition was silent. Rows
+    /// claimed later have no earlier place.
+    pub fn raise_floor(&mut self, watermark: i64) {
+        self.floor = self.floor.max(watermark);
+    }
+}
+
+/// The watermark of a partition in which `greatest` is the greatest event time seen.
+pub fn watermark(greatest: i64, out_of_order_ns: i64, floor: i64) -> i64 {
+    greatest.saturating_sub(out_of_order_ns).max(floor)
+}
+
+/// The places of rows timed `times`, in partition order, after rows with the greatest time `before`;
+/// `None` when every place is the row's own time.
+pub fn places(times: &[i64], before: i64, out_of_order_ns: i64, floor: i64) -> Option<Vec<i64>> {
+    let mut greatest = before;
+    let mut behind = false;
+    for &time in times {
+        behind |= time < watermark(greatest, out_of_order_ns, floor);
+        greatest = greatest.max(time);
+    }
+    if !behind {
+        return None;
+    }
+    greatest = before;
+    let mut out = Vec::with_capacity(times.len());
+    for &time in times {
+        out.push(time.max(watermark(greatest, out_of_order_ns, floor)));
+        greatest = greatest.max(time);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Blocks decoded and published in any order give the places of the unsplit partition, and no
+        /// worker's watermark is ever after a place that it still sends.
+        #[test]
+        fn places_do_not_depend_on_who_decodes(
+            blocks in prop::collection::vec(prop::collection::vec(0i64..100, 0..5), 1..8),
+            order in prop::collection::vec(0usize..8, 0..60),
+            out_of_order in 0i64..20,
+        ) {
+            let all: Vec<i64> = blocks.concat();
+            let whole = places(&all, i64::MIN, out_of_order, i64::MIN).unwrap_or(all);
+            let mut progress = Progress::new(i64::MIN);
+            let (mut claimed, mut unsent, mut got) = (Vec::new(), Vec::new(), vec![None; blocks.len()]);
+            for step in order.into_iter().chain((0..3 * blocks.len()).rev()) {
+                match step % 3 {
+                    0 if (progress.claimed as usize) < blocks.len() => {
+                        let claim = progress.claim();
+                        claimed.push(claim.index);
+                        unsent.push(claim.index);
+                    }
+                    1 if !claimed.is_empty() => {
+                        let index = claimed.remove(step % claimed.len());
+                        let greatest = blocks[index as usize].iter().copied().max().unwrap_or(i64::MIN);
+                        progress.publish(index, greatest);
+                    }
+                    _ => {
+                        let Some(&index) = unsent.first() else { continue };
+                        let held = progress.greatest_for(Some(index)).unwrap();
+                        if let Some(before) = progress.greatest_before(index) {
+                            let times = &blocks[index as usize];
+                            let at = places(times, before, out_of_order, i64::MIN).unwrap_or(times.clone());
+                            prop_assert!(at.iter().all(|a| *a >= watermark(held, out_of_order, i64::MIN)));
+                            got[index as usize] = Some(at);
+                            progress.sent(index);
+                            unsent.remove(0);
+                        }
+                    }
+                }
+            }
+            let got: Vec<i64> = got.into_iter().flatten().flatten().collect();
+            prop_assert_eq!(&got[..], &whole[..got.len()]);
+        }
+    }
+}
