@@ -14,6 +14,7 @@ pub mod intake;
 pub mod partition;
 pub mod progress;
 pub mod rejects;
+pub mod sink;
 pub mod spec;
 
 use std::sync::Arc;

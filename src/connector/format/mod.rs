@@ -1,6 +1,7 @@
 //! Formats: from the bytes of a block to columns, and from rows to bytes.
 
 pub mod column;
+pub mod encode;
 pub mod instant;
 pub mod json;
 pub mod number;

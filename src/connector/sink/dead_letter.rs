@@ -1,0 +1,120 @@
+//! Malformed rows, kept: one JSON object per row with where it was, why it was refused, and its bytes
+//! exactly as they were read, so that it can be mended and fed again.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use super::SinkError;
+use crate::connector::Malformed;
+use crate::connector::format::encode::json::{write_int, write_string};
+
+/// Writes the rows that sources refuse to a file of JSONL.
+pub struct DeadLetters {
+    path: String,
+    out: BufWriter<File>,
+    row: Vec<u8>,
+}
+
+impl DeadLetters {
+    /// Creates the file; an existing one is replaced.
+    pub fn create(path: &str) -> Result<DeadLetters, SinkError> {
+        let file = File::create(path).map_err(|e| SinkError::io(path, e))?;
+        Ok(DeadLetters { path: path.to_string(), out: BufWriter::new(file), row: Vec::new() })
+    }
+
+    /// Writes one row of a partition; `line` is its 1-based line there, where lines are known.
+    pub fn write(
+        &mut self,
+        source: &str,
+        partition: &str,
+        line: Option<u64>,
+        malformed: &Malformed,
+    ) -> Result<(), SinkError> {
+        self.row.clear();
+        encode(source, partition, line, malformed, &mut self.row);
+        self.out.write_all(&self.row).map_err(|e| SinkError::io(&self.path, e))
+    }
+
+    /// Hands everything to the operating system, and with it to other readers of the file.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        self.out.flush().map_err(|e| SinkError::io(&self.path, e))
+    }
+}
+
+/// `raw` has the row when it is UTF-8, `raw_base64` when it is not.
+fn encode(source: &str, partition: &str, line: Option<u64>, malformed: &Malformed, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"source\":");
+    write_string(source, out);
+    out.extend_from_slice(b",\"partition\":");
+    write_string(partition, out);
+    out.extend_from_slice(b",\"position\":");
+    write_int(malformed.position as i64, out);
+    out.extend_from_slice(b",\"line\":");
+    match line {
+        Some(line) => write_int(line as i64, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"reason\":");
+    write_string(malformed.reason.name(), out);
+    out.extend_from_slice(b",\"detail\":");
+    write_string(&malformed.detail, out);
+    match std::str::from_utf8(&malformed.raw) {
+        Ok(raw) => {
+            out.extend_from_slice(b",\"raw\":");
+            write_string(raw, out);
+        }
+        Err(_) => {
+            out.extend_from_slice(b",\"raw_base64\":");
+            out.push(b'"');
+            write_base64(&malformed.raw, out);
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Base64 with padding (RFC 4648).
+fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in bytes.chunks(3) {
+        let byte = |i: usize| group.get(i).copied().unwrap_or(0) as usize;
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            out.push(if i <= group.len() { DIGITS[bits >> (18 - 6 * i) & 63] } else { b'=' });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::connector::MalformedReason;
+
+    #[test]
+    fn a_row_is_kept_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dead.jsonl");
+        let mut letters = DeadLetters::create(path.to_str().unwrap()).unwrap();
+        let row = |raw: &[u8]| Malformed {
+            reason: MalformedReason::WrongType,
+            detail: "price: \"x\" is no float".into(),
+            position: 87,
+            line: 1,
+            raw: raw.to_vec(),
+        };
+        letters.write("trades*.jsonl", "trades-1.jsonl", Some(2), &row(b"{\"price\":\"x\"}")).unwrap();
+        letters.write("stdin", "stdin", None, &row(b"\xff\x00")).unwrap();
+        letters.flush().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let first = json!({"source": "trades*.jsonl", "partition": "trades-1.jsonl", "position": 87, "line": 2,
+            "reason": "wrong_type", "detail": "price: \"x\" is no float", "raw": "{\"price\":\"x\"}"});
+        assert_eq!(rows[0], first);
+        let mut text = Vec::new();
+        write_base64(b"light work.", &mut text);
+        assert_eq!(text, b"bGlnaHQgd29yay4=");
+        assert_eq!((&rows[1]["line"], &rows[1]["raw_base64"]), (&json!(null), &json!("/wA=")));
+    }
+}
