@@ -8,6 +8,8 @@
 pub mod aggregate;
 pub mod eval;
 pub mod function;
+pub mod text;
+pub mod typing;
 
 use serde::{Deserialize, Serialize};
 
@@ -129,10 +131,11 @@ pub enum BinaryOp {
     Multiply,
     /// Of floats; also duration / float (a duration) and duration / duration (a float).
     Divide,
-    /// `//`, floor division of ints or floats.
+    /// `//`, floor division of ints or floats; also duration // duration (an int).
     FloorDivide,
-    /// `%`, with the sign of the divisor.
+    /// `%`, with the sign of the divisor, of ints, floats or durations.
     Modulo,
+    /// Of ints (a negative exponent fails) or floats.
     Power,
     BitAnd,
     BitOr,

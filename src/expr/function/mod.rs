@@ -4,6 +4,7 @@ use arrow_array::ArrayRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Errors;
+use super::eval::operand::Operand;
 use crate::data::DataType;
 
 /// One scalar function of the language.
@@ -14,8 +15,17 @@ pub struct Function {
     pub doc: &'static str,
     /// The types to which the arguments must be widened and the type of the result, or what is wrong.
     pub resolve: fn(&[DataType]) -> Result<Resolved, String>,
-    /// Arguments have the resolved types, and all the length `rows`.
-    pub evaluate: fn(args: &[ArrayRef], resolved: &Resolved, rows: usize, errors: &Errors) -> ArrayRef,
+    /// The value for each row, or for the only row if all arguments are constant.
+    pub evaluate: fn(&Call<'_>) -> ArrayRef,
+}
+
+/// A call of a function over some rows.
+pub struct Call<'a> {
+    /// Of the resolved types.
+    pub args: &'a [Operand],
+    pub resolved: &'a Resolved,
+    pub rows: usize,
+    pub errors: &'a Errors,
 }
 
 /// A signature chosen for a call.
