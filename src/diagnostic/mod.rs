@@ -3,7 +3,7 @@
 //! Every phase collects its diagnostics and reports all of them; the next phase runs only when there
 //! is no error among them. Messages are lower case, factual, without a full stop.
 
-mod codes;
+pub mod codes;
 mod render;
 
 use serde::Serialize;
@@ -91,13 +91,29 @@ impl Sources {
         &self.files[file as usize].1
     }
 
-    /// Line and column of a position, both from 1; the column counts characters.
+    /// Whether there is such a file.
+    pub fn contains(&self, file: u32) -> bool {
+        (file as usize) < self.files.len()
+    }
+
+    /// Line and column of a position, both from 1; the column counts characters. A position beyond
+    /// the end is the end.
     pub fn line_column(&self, file: u32, position: u32) -> (usize, usize) {
-        let before = &self.text(file)[..position as usize];
+        let text = self.text(file);
+        let before = &text[..boundary_before(text, position)];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         (line, column)
     }
+}
+
+/// The last boundary of a character at or before a position.
+fn boundary_before(text: &str, position: u32) -> usize {
+    let mut at = (position as usize).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// The name among `known` that is closest to `name`, if one is close enough to be meant.
