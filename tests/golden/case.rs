@@ -16,6 +16,7 @@
 //! | directive | meaning |
 //! |---|---|
 //! | `command` | what to run instead of the topic's default (`run`; `check` in the topics `check` and `syntax`) |
+//! | `program` | a program elsewhere to run instead of this file, which then holds directives alone |
 //! | `args` | further arguments, separated by spaces; `{tmp}` is a fresh directory |
 //! | `exit` | expected exit code, default 0 |
 //! | `stats` | JSON pointers into `--stats json` to compare, separated by spaces; they follow the output |
@@ -36,6 +37,8 @@ pub struct Case {
     pub dir: PathBuf,
     pub topic: String,
     pub stem: String,
+    /// The program's path from the topic's directory.
+    pub program: String,
     /// Subcommand words, such as `explain --stage ast`.
     pub command: Vec<String>,
     pub args: Vec<String>,
@@ -49,10 +52,6 @@ pub struct Case {
 impl Case {
     pub fn name(&self) -> String {
         format!("{}/{}", self.topic, self.stem)
-    }
-
-    pub fn program(&self) -> String {
-        format!("{}.vpl", self.stem)
     }
 
     /// The path of a neighbour, `<stem>.<extension>`.
@@ -115,6 +114,7 @@ fn read_case(dir: &Path, stem: &str, names: &BTreeSet<String>) -> Result<Case, S
     let default_command = if matches!(topic.as_str(), "check" | "syntax") { "check" } else { "run" };
     let mut case = Case {
         dir: dir.to_path_buf(),
+        program: format!("{stem}.vpl"),
         inputs: input_arguments(stem, names),
         topic,
         stem: stem.to_string(),
@@ -129,6 +129,7 @@ fn read_case(dir: &Path, stem: &str, names: &BTreeSet<String>) -> Result<Case, S
         let words = || value.split_whitespace().map(String::from).collect::<Vec<_>>();
         match name {
             "command" => case.command = words(),
+            "program" => case.program = value.trim().to_string(),
             "args" => case.args = words(),
             "exit" => case.exit = value.trim().parse().map_err(|_| format!("{}: `exit: {value}`", case.name()))?,
             "stats" => case.stats = words(),

@@ -41,7 +41,7 @@ pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
 
 fn arguments(case: &Case, flags: &[&str], tmp: &Path) -> Vec<String> {
     let mut args = case.command.clone();
-    args.push(case.program());
+    args.push(case.program.clone());
     args.extend(case.inputs.iter().cloned());
     args.extend(flags.iter().map(|flag| flag.to_string()));
     if !case.stats.is_empty() {

