@@ -18,12 +18,14 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests tools
+.PHONY: help demo build test lint tests bench flights tools
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
 	@echo 'make test    format, lints, documentation and all tests'
 	@echo 'make lint    format, lints and documentation alone'
+	@echo 'make bench   10 M trades against DuckDB and Polars (needs PyPI, 2 GB of disk)'
+	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
 # What the build needs beside cargo: a C compiler, for zstd and the allocator.
 tools:
@@ -46,3 +48,9 @@ lint: tools
 tests: tools
 	cargo test $(CHECKED) --doc
 	cargo test $(CHECKED) --lib --bins --tests
+
+bench: build
+	python3 benches/compare.py "$(VARPULIS)"
+
+flights: build
+	python3 examples/flights/check.py "$(VARPULIS)"
