@@ -12,6 +12,7 @@
 
 mod case;
 mod diff;
+mod docs;
 mod matrix;
 mod process;
 
@@ -60,6 +61,13 @@ fn cases() {
         let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
         panic!("{}\nfailed: {}\n(UPDATE_GOLDEN=1 rewrites the expected files)", text.join("\n"), names.join(" "));
     }
+}
+
+#[test]
+fn documentation() {
+    let failures: Vec<String> =
+        docs::examples(&golden_dir()).iter().filter_map(|example| docs::run(example).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
