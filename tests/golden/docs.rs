@@ -1,4 +1,4 @@
-//! The examples of `docs/language.md`, run: what the documentation shows is what a reader gets.
+//! The examples of `docs/language.md` and the README, run: what the documentation shows is what a reader gets.
 //!
 //! A fenced block whose info string begins with `vpl` is a program. The blocks after it, up to the next
 //! program, belong to it:
@@ -17,13 +17,13 @@ use std::path::Path;
 use crate::diff;
 use crate::process;
 
-const DOCUMENT: &str = "docs/language.md";
+const DOCUMENTS: [&str; 2] = ["docs/language.md", "README.md"];
 
 /// One program of the document with what belongs to it.
 #[derive(Debug, Default)]
 pub struct Example {
-    /// Where the program's block begins, 1-based.
-    line: usize,
+    /// The document, and the line where the program's block begins.
+    place: String,
     program: String,
     rejected: bool,
     /// (extension, type, text)
@@ -32,31 +32,39 @@ pub struct Example {
     message: Option<String>,
 }
 
-/// The examples of the document, which lies two levels above the golden directory.
+/// The examples of all documents, which lie two levels above the golden directory.
 pub fn examples(golden_dir: &Path) -> Vec<Example> {
-    let path = golden_dir.join("../..").join(DOCUMENT);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let examples_of = |document: &&str| {
+        let path = golden_dir.join("../..").join(document);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let examples = read_examples(document, &text);
+        assert!(!examples.is_empty(), "{document} has no examples");
+        examples
+    };
+    DOCUMENTS.iter().flat_map(examples_of).collect()
+}
+
+fn read_examples(document: &str, text: &str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
-    for (line, info, body) in blocks(&text) {
+    for (line, info, body) in blocks(text) {
         let words: Vec<&str> = info.split_whitespace().collect();
-        let here = format!("{DOCUMENT}:{line}");
+        let place = format!("{document}:{line}");
         match words[..] {
             ["vpl"] | ["vpl", "error"] => {
-                examples.push(Example { line, program: body, rejected: words.len() == 2, ..Example::default() });
+                examples.push(Example { place, program: body, rejected: words.len() == 2, ..Example::default() });
             }
             [] | ["sh"] | ["text"] => {}
             [kind, ref rest @ ..] => {
-                let example = examples.last_mut().unwrap_or_else(|| panic!("{here}: `{kind}` before any program"));
+                let example = examples.last_mut().unwrap_or_else(|| panic!("{place}: `{kind}` before any program"));
                 match (kind, rest) {
                     ("output", []) => example.output = Some(body),
                     ("message", []) => example.message = Some(body),
                     (extension, [ty]) => example.inputs.push((extension.to_string(), ty.to_string(), body)),
-                    _ => panic!("{here}: unknown block `{info}`"),
+                    _ => panic!("{place}: unknown block `{info}`"),
                 }
             }
         }
     }
-    assert!(!examples.is_empty(), "{DOCUMENT} has no examples");
     examples
 }
 
@@ -79,7 +87,7 @@ fn blocks(text: &str) -> Vec<(usize, String, String)> {
 /// Checks and runs one example.
 pub fn run(example: &Example) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let place = format!("{DOCUMENT}:{}", example.line);
+    let place = &example.place;
     fs::write(dir.path().join("q.vpl"), &example.program).map_err(|error| error.to_string())?;
     let mut inputs = Vec::new();
     for (extension, ty, text) in &example.inputs {
@@ -105,5 +113,6 @@ pub fn run(example: &Example) -> Result<(), String> {
     if ran.exit != Some(0) {
         return Err(format!("{place}: exit {:?}\n{}", ran.exit, String::from_utf8_lossy(&ran.stderr)));
     }
-    diff::unified(expected, &String::from_utf8_lossy(&ran.stdout)).map_or(Ok(()), |text| Err(format!("{place}\n{text}")))
+    diff::unified(expected, &String::from_utf8_lossy(&ran.stdout))
+        .map_or(Ok(()), |text| Err(format!("{place}\n{text}")))
 }
