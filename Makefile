@@ -47,6 +47,7 @@ lint: tools
 # The doc tests run first: whoever reads only the last line sees the result of real tests.
 tests: tools
 	cargo test $(CHECKED) --doc
+	cargo test $(CHECKED) --bench '*' -- --tiny
 	cargo test $(CHECKED) --lib --bins --tests
 
 bench: build
