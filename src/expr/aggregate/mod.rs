@@ -6,11 +6,48 @@
 //! ties are broken by (`_time`, `_seq`) and then by value, and order-dependent aggregates keep the
 //! order with the values.
 
+mod count;
+mod domain;
+mod exact;
+mod extreme;
+mod grouped;
+mod order;
+#[cfg(any(test, feature = "checked"))]
+pub mod reference;
+mod sketch;
+mod state;
+mod sum;
+mod table;
+
+use std::sync::Arc;
+
 use arrow_array::ArrayRef;
 use serde::{Deserialize, Serialize};
 
 use super::Errors;
-use crate::data::{DataType, Seq};
+use crate::data::{DataType, Seq, Type};
+use count::{Count, Quantifier};
+use domain::{Encoded, Floats, Ints, Strings};
+use extreme::{End, Extreme};
+use grouped::Grouped;
+use sketch::ApproxCountDistinct;
+use sum::{MeanOfFloats, MeanOfInts, MeanOfTimes, SumOfFloats, SumOfInts, Totalled};
+pub use table::{AggregateCall, AggregateEntry, ResolvedAggregate, aggregate, aggregates};
+
+/// The accumulator of a fold that is generic over the domain of the first argument.
+macro_rules! over_values {
+    ($aggregate:expr, $fold:expr) => {{
+        let ty = &$aggregate.arg_types[0];
+        match &ty.ty {
+            Type::Int | Type::Timestamp | Type::Duration => Grouped::boxed($fold(Ints)),
+            Type::Float => Grouped::boxed($fold(Floats)),
+            Type::Str => Grouped::boxed($fold(Strings)),
+            Type::Null | Type::Bool | Type::List(_) | Type::Map(_) | Type::Record(_) => {
+                Grouped::boxed($fold(Encoded::value(ty.clone())))
+            }
+        }
+    }};
+}
 
 /// One aggregate call of a plan. Arguments are columns of the operator's input, evaluated before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +62,7 @@ pub struct Aggregate {
 }
 
 /// What is aggregated. Constant parameters are part of the function.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AggregateFunction {
     /// `count()`: rows.
     CountRows,
@@ -44,13 +81,17 @@ pub enum AggregateFunction {
     Stddev,
     Variance,
     Median,
-    /// Linear interpolation between closest ranks; `p` in 0..=100? see `docs/language.md`.
+    /// Linear interpolation between closest ranks; `p` in 0..=1, as `quantile_cont` has it elsewhere.
     Percentile {
         p: f64,
     },
     CountDistinct,
     ApproxCountDistinct,
+    /// `collect(x)`: the values in order.
     Collect,
+    /// `collect()`: the rows in order, as records; `args` are all their columns.
+    CollectRows,
+    /// The different values, in the order in which each came first.
     CollectDistinct,
     /// Exponential moving average over `n` rows in event-time order, alpha = 2 / (n + 1).
     Ema {
@@ -64,7 +105,9 @@ pub enum AggregateFunction {
     },
     Any,
     All,
-    StringJoin,
+    StringJoin {
+        sep: Arc<str>,
+    },
 }
 
 /// The rows of a batch as an accumulator sees them.
@@ -85,6 +128,12 @@ pub struct Rows<'a> {
 /// - `output` does not change the state.
 pub trait Accumulator {
     fn update(&mut self, rows: &Rows<'_>, args: &[ArrayRef]);
+
+    /// Updates row by row, and gives for each row the result of its group after it.
+    ///
+    /// Rows come in order, from one call to the next as well, and the state is never merged: so that
+    /// no aggregate has to go over its past for every row, unless its result does.
+    fn running(&mut self, rows: &Rows<'_>, args: &[ArrayRef], errors: &Errors) -> ArrayRef;
 
     /// For each i, merges slot `from[i]` of `other`, an accumulator of the same aggregate, into slot `into[i]`.
     fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32]);
@@ -119,13 +168,51 @@ pub struct StateError {
 impl AggregateFunction {
     /// Whether results depend on the order of rows, so that `_time` and `_seq` must be kept.
     pub fn is_ordered(&self) -> bool {
-        todo!()
+        use AggregateFunction::*;
+        match self {
+            First | Last | Collect | CollectRows | CollectDistinct | Ema { .. } | Mode | TopK { .. } => true,
+            StringJoin { .. } => true,
+            CountRows | Count | CountIf | Sum | Avg | Min | Max | Stddev | Variance | Median => false,
+            Percentile { .. } | CountDistinct | ApproxCountDistinct | Any | All => false,
+        }
+    }
+
+    /// Whether the result of an empty group is a value: 0 or an empty list. Of others it is null.
+    pub fn has_empty_result(&self) -> bool {
+        use AggregateFunction::*;
+        match self {
+            CountRows | Count | CountIf | CountDistinct | ApproxCountDistinct => true,
+            Collect | CollectRows | CollectDistinct | TopK { .. } => true,
+            Sum | Avg | Min | Max | First | Last | Stddev | Variance | Median | Percentile { .. } => false,
+            Ema { .. } | Mode | Any | All | StringJoin { .. } => false,
+        }
     }
 }
 
 impl Aggregate {
     /// An accumulator without any groups.
     pub fn accumulator(&self) -> Box<dyn Accumulator> {
-        todo!()
+        match &self.function {
+            AggregateFunction::CountRows => Grouped::boxed(Count::Rows),
+            AggregateFunction::Count => Grouped::boxed(Count::Values),
+            AggregateFunction::CountIf => Grouped::boxed(Count::True),
+            AggregateFunction::Any => Grouped::boxed(Quantifier::Any),
+            AggregateFunction::All => Grouped::boxed(Quantifier::All),
+            AggregateFunction::Sum if self.is_float() => Grouped::boxed(Totalled::<SumOfFloats>::new()),
+            AggregateFunction::Sum => Grouped::boxed(Totalled::<SumOfInts>::new()),
+            AggregateFunction::Avg if self.is_float() => Grouped::boxed(Totalled::<MeanOfFloats>::new()),
+            AggregateFunction::Avg if self.ty.ty == Type::Float => Grouped::boxed(Totalled::<MeanOfInts>::new()),
+            AggregateFunction::Avg => Grouped::boxed(Totalled::<MeanOfTimes>::new()),
+            AggregateFunction::Min => over_values!(self, Extreme::<_, false>),
+            AggregateFunction::Max => over_values!(self, Extreme::<_, true>),
+            AggregateFunction::First => over_values!(self, End::<_, false>),
+            AggregateFunction::Last => over_values!(self, End::<_, true>),
+            AggregateFunction::ApproxCountDistinct => over_values!(self, ApproxCountDistinct),
+            other => todo!("{other:?}"),
+        }
+    }
+
+    fn is_float(&self) -> bool {
+        self.arg_types[0].ty == Type::Float
     }
 }
