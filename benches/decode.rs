@@ -5,12 +5,13 @@
 //! work, and tells when a change for speed has changed the result.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::Array;
 use varpulis_runtime::connector::format::{Decoder, DecoderConfig, decoder};
 use varpulis_runtime::connector::spec::{FileFormat, SourceType};
-use varpulis_runtime::connector::{Block, BlockContext, BlockData, Decoded};
+use varpulis_runtime::connector::{Block, BlockContext, BlockData, CsvHeader, Decoded};
 use varpulis_runtime::data::time::format_timestamp;
 use varpulis_runtime::data::{Field, Schema, Type};
 
@@ -42,14 +43,14 @@ fn main() {
 fn run(case: &Case, bytes: usize, rounds: usize) {
     let blocks = blocks(case, bytes);
     let size: usize = blocks.iter().map(block_bytes).sum();
-    let mut best = f64::INFINITY;
+    // The least time of each block: what else the machine does disturbs some rounds of a block, not all.
+    let mut least = vec![f64::INFINITY; blocks.len()];
     let (mut rows, mut checksum) = (0, 0);
     for _ in 0..rounds {
         let mut decoder = decoder(case.format, &DecoderConfig { types: case.types.clone() });
-        let start = Instant::now();
-        (rows, checksum) = decode_all(&mut *decoder, &blocks);
-        best = best.min(start.elapsed().as_secs_f64());
+        (rows, checksum) = decode_all(&mut *decoder, &blocks, &mut least);
     }
+    let best: f64 = least.iter().sum();
     println!(
         "{:<24} {:>6.2} M rows/s  {:>6.0} MB/s  {:>6.1} ns/row  {rows} rows  checksum {checksum:016x}",
         case.name,
@@ -59,10 +60,12 @@ fn run(case: &Case, bytes: usize, rounds: usize) {
     );
 }
 
-fn decode_all(decoder: &mut dyn Decoder, blocks: &[Block]) -> (u64, u64) {
+fn decode_all(decoder: &mut dyn Decoder, blocks: &[Block], least: &mut [f64]) -> (u64, u64) {
     let (mut rows, mut checksum) = (0, 0u64);
-    for block in blocks {
+    for (block, least) in blocks.iter().zip(least) {
+        let start = Instant::now();
         let decoded = black_box(decoder.decode(block));
+        *least = least.min(start.elapsed().as_secs_f64());
         rows += decoded.rows;
         checksum = checksum.rotate_left(5) ^ digest(&decoded);
     }
@@ -149,6 +152,21 @@ fn json_case(name: &'static str, fields: &[&str], row: fn(u64) -> String) -> Cas
     Case { name, format: FileFormat::Jsonl, context: BlockContext::Nothing, types, row }
 }
 
+fn csv_case(name: &'static str, fields: &[&str]) -> Case {
+    let names = ["ts", "symbol", "price", "volume", "side"].map(String::from).to_vec();
+    let header = CsvHeader { names, delimiter: b',', lines: 1 };
+    Case {
+        name,
+        format: FileFormat::Csv { delimiter: None },
+        context: BlockContext::Header(Arc::new(header)),
+        types: vec![trade_type(fields)],
+        row: |n| {
+            let (ts, symbol, price, volume, side) = trade(n);
+            format!("{ts},{symbol},{price},{volume},{side}")
+        },
+    }
+}
+
 const ALL: [&str; 5] = ["ts", "symbol", "price", "volume", "side"];
 
 fn cases() -> Vec<Case> {
@@ -182,6 +200,8 @@ fn cases() -> Vec<Case> {
             let rest: String = (0..20).map(|i| format!(r#","field_{i}":{}"#, mix(n + i) % 100_000)).collect();
             format!(r#"{{"ts":"{ts}","symbol":"{symbol}","price":{price},"volume":{volume},"side":"{side}"{rest}}}"#)
         }),
+        csv_case("csv_all", &ALL),
+        csv_case("csv_4_of_5", &ALL[..4]),
         json_case("json_missing_mixed", &ALL[..3], |n| {
             let (ts, symbol, price, _, _) = trade(n);
             let note = if mix(n) % 3 == 0 { r#""note":"odd","# } else { "" };

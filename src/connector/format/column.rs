@@ -177,6 +177,23 @@ impl Column {
         }
     }
 
+    /// What a value must be, for messages.
+    pub fn type_name(&self) -> &'static str {
+        match &self.values {
+            Values::Null(_) => "null",
+            Values::Int(_) => "int",
+            Values::Timestamp(_, None) => "timestamp (RFC 3339)",
+            Values::Timestamp(_, Some(_)) => "timestamp (RFC 3339 or an int)",
+            Values::Duration(..) => "duration",
+            Values::Float(_) => "float",
+            Values::Bool(_) => "bool",
+            Values::Str(_) => "str",
+            Values::List(_) => "list",
+            Values::Map(_) => "map",
+            Values::Record(_) => "record",
+        }
+    }
+
     /// The finished array; the column is empty afterwards, with room for as many rows again.
     pub fn finish(&mut self) -> ArrayRef {
         let nulls = self.take_nulls();
@@ -249,20 +266,8 @@ impl Lists {
 }
 
 impl Maps {
-    /// Entries before the row's map.
-    pub fn start(&self) -> usize {
-        last_end(&self.ends)
-    }
-
     pub fn end_map(&mut self) {
         self.ends.push(self.value.len() as i32);
-    }
-
-    /// Drops the entries pushed since the last finished map.
-    pub fn clear_unfinished(&mut self) {
-        let start = self.start();
-        self.keys.truncate(start);
-        self.value.truncate(start);
     }
 }
 
@@ -271,14 +276,6 @@ impl Records {
     pub fn end_record(&mut self) {
         self.len += 1;
         debug_assert!(self.members.iter().all(|m| m.len() == self.len));
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 

@@ -1,6 +1,7 @@
 //! Formats: from the bytes of a block to columns, and from rows to bytes.
 
 pub mod column;
+pub mod csv;
 pub mod encode;
 pub mod instant;
 pub mod json;
@@ -31,7 +32,8 @@ pub struct DecoderConfig {
 pub fn decoder(format: FileFormat, config: &DecoderConfig) -> Box<dyn Decoder> {
     match format {
         FileFormat::Jsonl => Box::new(json::JsonDecoder::new(config)),
-        FileFormat::Csv { .. } | FileFormat::Evt | FileFormat::Parquet | FileFormat::Arrow => todo!("{format:?}"),
+        FileFormat::Csv { .. } => Box::new(csv::CsvDecoder::new(config)),
+        FileFormat::Evt | FileFormat::Parquet | FileFormat::Arrow => todo!("{format:?}"),
     }
 }
 

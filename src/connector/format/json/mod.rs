@@ -29,6 +29,8 @@ use self::cursor::Cursor;
 use self::fault::Syntax;
 use self::row::{Certainty, Outcome, RowFault, TypeRows};
 use self::tag::{Class, Tags};
+use super::column::Column;
+use super::instant::InstantParser;
 use super::{Decoder, DecoderConfig, OtherTypes};
 use crate::connector::{Block, BlockData, Decoded, Malformed, MalformedReason};
 
@@ -148,6 +150,16 @@ impl JsonDecoder {
         }
         self.unescaped = std::mem::take(&mut cursor.unescaped);
     }
+}
+
+/// Reads `text`, which is one JSON value, to the end of `column`; for nested values in other formats.
+/// After a failure the column may hold parts of it.
+pub fn read_whole(text: &[u8], column: &mut Column) -> Result<(), ()> {
+    let mut cursor = Cursor::new(text);
+    cursor.skip_space();
+    value::read_nested(&mut cursor, column, &mut InstantParser::default(), 0).map_err(|_| ())?;
+    cursor.skip_space();
+    if cursor.at == text.len() { Ok(()) } else { Err(()) }
 }
 
 /// Where the line that holds `at` ends, its line end not included.

@@ -165,7 +165,7 @@ fn null_or_wrong(cursor: &mut Cursor, column: &mut Column) -> Result<(), Fault> 
         byte if is_number(byte) => number_kind(cursor),
         _ => return Err(Syntax("expected a value").into()),
     };
-    Err(Fault::wrong(type_name(&column.values), found))
+    Err(Fault::wrong(column.type_name(), found))
 }
 
 fn number_kind(cursor: &Cursor) -> &'static str {
@@ -175,25 +175,9 @@ fn number_kind(cursor: &Cursor) -> &'static str {
     }
 }
 
-fn type_name(values: &Values) -> &'static str {
-    match values {
-        Values::Null(_) => "null",
-        Values::Int(_) => "int",
-        Values::Timestamp(_, None) => "timestamp (RFC 3339)",
-        Values::Timestamp(_, Some(_)) => "timestamp (RFC 3339 or an int)",
-        Values::Duration(..) => "duration",
-        Values::Float(_) => "float",
-        Values::Bool(_) => "bool",
-        Values::Str(_) => "str",
-        Values::List(_) => "list",
-        Values::Map(_) => "map",
-        Values::Record(_) => "record",
-    }
-}
-
 /// Not inlined into itself: [`read`] is, everywhere else.
 #[inline(never)]
-fn read_nested(
+pub fn read_nested(
     cursor: &mut Cursor,
     column: &mut Column,
     instants: &mut InstantParser,
@@ -212,7 +196,7 @@ fn read_item(
 ) -> Result<(), Fault> {
     match read_nested(cursor, column, instants, depth) {
         Ok(()) => Ok(()),
-        Err(Fault::Null) => Err(Fault::wrong(type_name(&column.values), "null").within(&step())),
+        Err(Fault::Null) => Err(Fault::wrong(column.type_name(), "null").within(&step())),
         Err(fault @ Fault::Field(_)) => Err(fault.within(&step())),
         Err(fault @ Fault::Syntax(_)) => Err(fault),
     }
