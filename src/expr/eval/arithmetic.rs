@@ -34,7 +34,7 @@ pub(super) fn bit_not(a: &Operand) -> ArrayRef {
 }
 
 /// An arithmetic or bit operator; `types` are those of the operands.
-pub(super) fn binary(
+pub(crate) fn binary(
     op: BinaryOp,
     a: &Operand,
     b: &Operand,

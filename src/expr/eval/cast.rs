@@ -22,7 +22,7 @@ use crate::data::{DataType, Field, Type};
 use crate::expr::{CastFailure, text};
 
 /// The values of `array`, of type `from`, as type `to`.
-pub(super) fn cast(
+pub(crate) fn cast(
     array: &ArrayRef,
     from: &DataType,
     to: &DataType,

@@ -8,11 +8,11 @@
 //!
 //! Types are not checked here: an expression that `sema` would not have made panics.
 
-mod arithmetic;
-mod cast;
+pub(crate) mod arithmetic;
+pub(crate) mod cast;
 mod compare;
 mod logic;
-mod nested;
+pub(crate) mod nested;
 pub(crate) mod operand;
 mod scope;
 pub(crate) mod strings;
