@@ -141,6 +141,11 @@ impl Batch {
 }
 
 impl Seq {
+    /// The `_seq` of rows that came from no partition: equal for all.
+    pub fn zeros(rows: usize) -> Seq {
+        Seq { partition: vec![0; rows].into(), position: vec![0; rows].into() }
+    }
+
     fn take(&self, indices: &[u32]) -> Seq {
         Seq {
             partition: indices.iter().map(|&i| self.partition[i as usize]).collect(),

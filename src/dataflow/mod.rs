@@ -6,5 +6,7 @@ pub mod chaos;
 pub mod exchange;
 pub mod op;
 pub mod packet;
+pub mod render;
 pub mod stop;
 pub mod time;
+pub mod worker;

@@ -130,7 +130,7 @@ pub fn update_all(
     let seq = match &batch.seq {
         Some(seq) => Some(seq),
         None if is_ordered => {
-            zeros = Seq { partition: vec![0; batch.len()].into(), position: vec![0; batch.len()].into() };
+            zeros = Seq::zeros(batch.len());
             Some(&zeros)
         }
         None => None,

@@ -71,7 +71,8 @@ where
         streams.push(stream);
     }
     let activator = scope.activator_for(builder.operator_info().address);
-    builder.build(move |mut held| {
+    // An operator that has yielded at the end of its input holds no capability that would keep it alive.
+    builder.build_reschedule(move |mut held| {
         let mut driver = Driver::new(core, 0);
         move |frontiers| {
             let sessions = outputs.iter_mut().map(OutputBuilder::activate).collect();
@@ -83,9 +84,11 @@ where
                 });
             }
             let m = frontiers.iter().fold(Time::END, |m, f| m.meet(meet(f.frontier())));
-            if chaos.yields() || driver.advance(m, &mut ports) == Progress::Yielded {
+            let yielded = chaos.yields() || driver.advance(m, &mut ports) == Progress::Yielded;
+            if yielded {
                 activator.activate();
             }
+            yielded
         }
     });
     streams

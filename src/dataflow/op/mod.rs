@@ -1,11 +1,24 @@
 //! The operators, one to a file. A stateful one is a core ([`super::align::Core`]) that is tested
-//! without timely; `keyed` puts any of them into the graph.
+//! without timely; `driven` puts any of them into the graph.
 
 pub mod assign;
 pub mod body;
 pub mod chain;
+pub mod count;
 pub mod counters;
+pub mod distinct;
 pub mod driven;
+pub mod keyed;
 pub mod late;
+pub mod limit;
+pub mod merge;
+pub mod order;
+pub mod ordered;
+pub mod rows;
+pub mod running;
+pub mod session;
+pub mod sink;
 pub mod source;
+pub mod timer;
+pub mod upstream;
 pub mod window;

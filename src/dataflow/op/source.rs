@@ -46,7 +46,9 @@ pub fn sources<'scope>(
     let activator = scope.activator_for(info.address.clone());
     let remote = scope.worker().sync_activator_for(info.address.to_vec());
     // A worker that has gone needs no waking.
-    intake.add_waker(Box::new(move || drop(remote.activate())));
+    intake.add_waker(Box::new(move || {
+        let _ = remote.activate();
+    }));
     let (reader, stop) = (intake.reader(), stop.clone());
     let intake = intake.clone();
     builder.build(move |capabilities| {

@@ -177,6 +177,16 @@ pub fn groups_of<S: Ord + Copy>(table: &Table<S>, mut members: Vec<u32>, (start,
     Groups { keys: Keys::new(data, offsets), starts: vec![start; count], ends: vec![end; count], into, from: members }
 }
 
+/// Groups of one slot each, in the order given.
+pub fn groups_by_slot<S: Ord + Copy>(table: &Table<S>, slots: Vec<u32>, starts: Vec<i64>, ends: Vec<i64>) -> Groups {
+    let (mut data, mut offsets) = (Vec::new(), vec![0u32]);
+    for &slot in &slots {
+        data.extend_from_slice(table.key(slot));
+        offsets.push(data.len() as u32);
+    }
+    Groups { keys: Keys::new(data, offsets), starts, ends, into: (0..slots.len() as u32).collect(), from: slots }
+}
+
 /// Sends `rows` on the first port in batches of bounded size.
 pub fn send_in_slices(rows: Batch, counters: &Counters, out: &mut dyn Outlet<Batch>) {
     counters.add_out(rows.len());

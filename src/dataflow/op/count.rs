@@ -1,0 +1,187 @@
+//! Count windows: the last `size` rows of a key, every `slide` rows.
+//!
+//! Rows of a key go into panes of gcd(size, slide) rows, each with a slot of its own; a window is a whole
+//! number of panes. Its row has the event time of its last row.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::body::{Body, Groups};
+use super::counters::Counters;
+use super::ordered::InOrder;
+use super::window::send_in_slices;
+use crate::data::{Batch, Keys};
+use crate::dataflow::align::Outlet;
+use crate::expr::Errors;
+use crate::state::Table;
+
+/// See the module's doc.
+pub struct CountWindows<B> {
+    size: u64,
+    slide: u64,
+    pane: u64,
+    /// Whether an incomplete last window is emitted at the end of the input.
+    partial: bool,
+    body: B,
+    /// Section 0 holds the keys; a pane's slot stands under its number.
+    keys: Table<()>,
+    panes: Table<u64>,
+    /// By slot of `keys`.
+    counts: Vec<KeyRows>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct KeyRows {
+    /// Rows of the key so far.
+    rows: u64,
+    panes: VecDeque<Pane>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pane {
+    number: u64,
+    slot: u32,
+    first: i64,
+    last: i64,
+}
+
+/// A window that is complete: its key, panes and bounds.
+struct Complete {
+    key_slot: u32,
+    panes: Vec<u32>,
+    start: i64,
+    end: i64,
+}
+
+impl<B: Body> CountWindows<B> {
+    pub fn new(size: u64, slide: u64, partial: bool, body: B, counters: Arc<Counters>) -> Self {
+        let (keys, panes, counts) = (Table::default(), Table::default(), Vec::new());
+        CountWindows { size, slide, pane: gcd(size, slide), partial, body, keys, panes, counts, counters }
+    }
+
+    /// The slot of the pane that the next row of the key falls into.
+    fn pane_slot(&mut self, key_slot: u32, time: i64, hash: u64, key: &[u8]) -> u32 {
+        let rows = &mut self.counts[key_slot as usize];
+        let number = rows.rows / self.pane;
+        if rows.panes.back().is_none_or(|p| p.number != number) {
+            let (slot, _) = self.panes.slot(number, hash, key);
+            rows.panes.push_back(Pane { number, slot, first: time, last: time });
+        }
+        let pane = rows.panes.back_mut().expect("a pane was just made");
+        pane.last = time;
+        rows.rows += 1;
+        pane.slot
+    }
+
+    /// The window that the key's last row completed, if it did.
+    fn completed(&self, key_slot: u32) -> Option<Complete> {
+        let rows = &self.counts[key_slot as usize];
+        let is_complete = rows.rows >= self.size && (rows.rows - self.size).is_multiple_of(self.slide);
+        is_complete.then(|| self.window(key_slot, rows.rows - self.size))
+    }
+
+    /// The window of the key's rows from number `from` on.
+    fn window(&self, key_slot: u32, from: u64) -> Complete {
+        let panes: Vec<&Pane> =
+            self.counts[key_slot as usize].panes.iter().filter(|p| p.number >= from / self.pane).collect();
+        Complete {
+            key_slot,
+            panes: panes.iter().map(|p| p.slot).collect(),
+            start: panes[0].first,
+            end: panes[panes.len() - 1].last + 1,
+        }
+    }
+
+    /// Takes panes that no later window covers out of the key's list.
+    fn retire(&mut self, key_slot: u32, retired: &mut Vec<(u64, u32)>) {
+        let rows = &mut self.counts[key_slot as usize];
+        let next_start =
+            if rows.rows < self.size { 0 } else { (rows.rows - self.size) / self.slide * self.slide + self.slide };
+        while let Some(pane) = rows.panes.front().filter(|p| (p.number + 1) * self.pane <= next_start) {
+            retired.push((pane.number, pane.slot));
+            rows.panes.pop_front();
+        }
+    }
+
+    fn emit(&mut self, mut complete: Vec<Complete>, out: &mut dyn Outlet<Batch>) {
+        if complete.is_empty() {
+            return;
+        }
+        complete.sort_by(|a, b| (a.end, self.keys.key(a.key_slot)).cmp(&(b.end, self.keys.key(b.key_slot))));
+        let (mut data, mut offsets) = (Vec::new(), vec![0]);
+        let (mut into, mut from) = (Vec::new(), Vec::new());
+        for (group, window) in complete.iter().enumerate() {
+            data.extend_from_slice(self.keys.key(window.key_slot));
+            offsets.push(data.len() as u32);
+            into.extend(window.panes.iter().map(|_| group as u32));
+            from.extend(&window.panes);
+        }
+        let starts = complete.iter().map(|w| w.start).collect();
+        let ends = complete.iter().map(|w| w.end).collect();
+        let errors = Errors::default();
+        let rows = self.body.emit(Groups { keys: Keys::new(data, offsets), starts, ends, into, from }, &errors);
+        self.counters.add_errors(errors.count());
+        send_in_slices(rows, &self.counters, out);
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl<B: Body> InOrder for CountWindows<B> {
+    fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
+        let (mut slots, mut complete, mut retired) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        for row in 0..batch.len() {
+            let (hash, key) = (keys.hash(row), keys.key(row));
+            let (key_slot, new) = self.keys.slot((), hash, key);
+            if new {
+                self.counts.resize_with(self.counts.len().max(key_slot as usize + 1), KeyRows::default);
+            }
+            slots.push(self.pane_slot(key_slot, batch.time[row], hash, key));
+            complete.extend(self.completed(key_slot));
+            self.retire(key_slot, &mut retired);
+        }
+        // A complete window consists of whole panes, which no later row of the batch falls into.
+        self.body.update(batch, &slots);
+        self.emit(complete, out);
+        let slots: Vec<u32> = retired.iter().map(|r| r.1).collect();
+        retired.iter().for_each(|&(number, slot)| self.panes.detach(number, slot));
+        self.panes.release(&slots);
+        self.body.clear(&slots);
+    }
+
+    fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
+        if now != i64::MAX || !self.partial {
+            return;
+        }
+        let mut last = Vec::new();
+        for key_slot in self.keys.section(()).collect::<Vec<_>>() {
+            let rows = self.counts[key_slot as usize].rows;
+            let from = if rows < self.size { 0 } else { (rows - self.size) / self.slide * self.slide + self.slide };
+            if from < rows {
+                last.push(self.window(key_slot, from));
+            }
+        }
+        self.emit(last, out);
+        self.keys = Table::default();
+        self.counts.clear();
+    }
+
+    fn state(&self) -> (usize, usize) {
+        let own: usize =
+            self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
+        (self.keys.len() + self.panes.len(), self.keys.bytes() + self.panes.bytes() + self.body.bytes() + own)
+    }
+
+    fn end_generation(&mut self) -> usize {
+        self.keys.end_generation() + self.panes.end_generation()
+    }
+
+    /// A partial window has the time of its last row, which the watermark may have passed long ago.
+    fn delay_ns(&self) -> i64 {
+        if self.partial { i64::MAX } else { 0 }
+    }
+}

@@ -1,0 +1,106 @@
+//! The keyed operators of the plan: the exchange by key, and the core that the plan names.
+
+use std::sync::Arc;
+
+use timely::dataflow::channels::pact::DistributorPact;
+
+use super::assign::Assigner;
+use super::body::{AggregateBody, Body};
+use super::chain::key_by;
+use super::count::CountWindows;
+use super::counters::Counters;
+use super::distinct::Distinct;
+use super::driven::{Packets, drive};
+use super::late::Late;
+use super::limit::Limit;
+use super::ordered::{InOrder, Ordered};
+use super::rows::RowsBody;
+use super::running::Running;
+use super::session::Sessions;
+use super::upstream::UpstreamWindows;
+use super::window::TimeWindows;
+use crate::data::{Batch, DataType};
+use crate::dataflow::align::Core;
+use crate::dataflow::chaos::Chaos;
+use crate::dataflow::exchange::ByKey;
+use crate::plan::physical::{Keyed, KeyedKind, WindowBody, Windows};
+
+/// What a keyed operator is made of.
+struct Parts<'scope, 'a> {
+    name: &'a str,
+    input: Packets<'scope>,
+    keyed: &'a Keyed,
+    /// Types of the input's columns.
+    types: Vec<DataType>,
+    counters: Arc<Counters>,
+    chaos: Chaos,
+}
+
+/// Adds the operator: its rows, and its late rows where they are kept.
+pub fn keyed<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    keyed: &Keyed,
+    types: Vec<DataType>,
+    counters: Arc<Counters>,
+    chaos: Chaos,
+) -> Vec<Packets<'scope>> {
+    let parts = Parts { name, input, keyed, types, counters, chaos };
+    let counters = parts.counters.clone();
+    match &keyed.kind {
+        KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
+            let body = AggregateBody::new(aggregates.clone(), keyed.key_types());
+            parts.windows(windows, body)
+        }
+        KeyedKind::Window { windows, body: WindowBody::Rows { order, limit, distinct } } => {
+            let adds_bounds = !matches!(windows, Windows::Upstream { .. });
+            let (types, distinct) = (parts.types.clone(), distinct.clone());
+            let body = RowsBody::new(order.clone(), *limit, distinct, types, adds_bounds);
+            parts.windows(windows, body)
+        }
+        KeyedKind::Running { aggregates } => {
+            parts.ordered(Running::new(aggregates.clone(), keyed.key_types(), counters))
+        }
+        KeyedKind::Distinct { by, within_ns } => {
+            let logic = Distinct::new(&keyed.key, by, &parts.types, *within_ns, counters);
+            parts.ordered(logic)
+        }
+        KeyedKind::Limit { n } => parts.ordered(Limit::new(*n, counters)),
+    }
+}
+
+impl<'scope> Parts<'scope, '_> {
+    fn windows<B: Body + 'static>(self, windows: &Windows, body: B) -> Vec<Packets<'scope>> {
+        let counters = self.counters.clone();
+        match windows {
+            Windows::Time { size_ns, slide_ns, offset_ns, tz } => {
+                let tz = tz.as_ref().map(|tz| tz.parse().expect("the compiler checked the time zone"));
+                let assigner = Assigner::new(*size_ns, *slide_ns, *offset_ns, tz);
+                let core = TimeWindows::new(assigner, self.keyed.lateness_ns, body, self.late(), counters);
+                self.drive(core)
+            }
+            Windows::Session { gap_ns } => self.ordered(Sessions::new(*gap_ns, body, counters)),
+            Windows::Count { size, slide, partial } => {
+                self.ordered(CountWindows::new(*size, *slide, *partial, body, counters))
+            }
+            Windows::Upstream { start, end } => self.drive(UpstreamWindows::new(*start, *end, body, counters)),
+        }
+    }
+
+    fn ordered<L: InOrder + 'static>(self, logic: L) -> Vec<Packets<'scope>> {
+        let (types, counters) = (self.types.clone(), self.counters.clone());
+        let core = Ordered::new(logic, self.keyed.lateness_ns, types, self.late(), counters);
+        self.drive(core)
+    }
+
+    fn late(&self) -> Late {
+        if self.keyed.keeps_late { Late::Sent } else { Late::Dropped }
+    }
+
+    fn drive(self, core: impl Core<Rows = Batch> + 'static) -> Vec<Packets<'scope>> {
+        let key = format!("{} key", self.name);
+        let rows = key_by(&key, self.input, self.keyed.key.clone(), self.counters);
+        let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
+        drive(self.name, inputs, 1 + self.keyed.keeps_late as usize, core, self.chaos)
+    }
+}

@@ -1,0 +1,93 @@
+//! What all order-sensitive operators share: rows wait until the watermark passes, and are then applied
+//! in (`_time`, `_seq`) order.
+//!
+//! A row is late when its own time plus the allowed lateness is before its place. Whether it would
+//! still have found its session or count window open is not asked: that would depend on timing
+//! (`notes/model/lateness.py`).
+
+use std::sync::Arc;
+
+use super::counters::Counters;
+use super::late::Late;
+use super::order::{Clock, Runs, in_event_order};
+use crate::data::{Batch, DataType};
+use crate::dataflow::align::{Core, Outlet, Progress};
+
+/// The part of an order-sensitive operator that sees rows in order.
+///
+/// # Contract
+/// `rows` gets every row that is not late once, in order over all calls; `advance(now)` comes after all
+/// rows timed before `now`. `now` is `i64::MAX` when the input has ended.
+pub trait InOrder {
+    fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>);
+
+    fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>);
+
+    /// Live entries and their heap bytes.
+    fn state(&self) -> (usize, usize);
+
+    /// Ends a generation of the state; how many entries changed in it.
+    fn end_generation(&mut self) -> usize;
+
+    /// How far its rows may trail the time up to which it was advanced.
+    fn delay_ns(&self) -> i64 {
+        0
+    }
+}
+
+/// See the module's doc.
+pub struct Ordered<L> {
+    logic: L,
+    lateness_ns: i64,
+    /// Types of the input's columns, to break ties by value.
+    types: Vec<DataType>,
+    waiting: Runs,
+    late: Late,
+    counters: Arc<Counters>,
+}
+
+impl<L: InOrder> Ordered<L> {
+    pub fn new(logic: L, lateness_ns: i64, types: Vec<DataType>, late: Late, counters: Arc<Counters>) -> Self {
+        Ordered { logic, lateness_ns, types, waiting: Runs::new(Clock::Time), late, counters }
+    }
+}
+
+impl<L: InOrder> Core for Ordered<L> {
+    type Rows = Batch;
+
+    fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
+        self.counters.add_in(batch.len());
+        let Some(places) = &batch.at else { return self.waiting.push(batch) };
+        let shortfall = |row: usize| places[row] - batch.time[row].saturating_add(self.lateness_ns);
+        let (late, kept): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| shortfall(row as usize) > 0);
+        if late.is_empty() {
+            return self.waiting.push(batch);
+        }
+        late.iter().for_each(|&row| self.counters.add_late(shortfall(row as usize)));
+        self.late.send(&batch, &late, out);
+        self.waiting.push(batch.take(&kept));
+    }
+
+    fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
+        let now = if watermark == i64::MAX { watermark } else { watermark.saturating_sub(self.lateness_ns) };
+        let released = self.waiting.release(now);
+        if !released.is_empty() {
+            let rows = in_event_order(&released, &self.types);
+            // What leaves keeps its time as its place: it was applied when that was certain.
+            self.logic.rows(&Batch { at: None, ..rows }, out);
+        }
+        self.logic.advance(now, out);
+        let (entries, bytes) = self.logic.state();
+        self.counters.set_state(entries + self.waiting.len(), bytes + self.waiting.bytes());
+        Progress::Done
+    }
+
+    fn hand_over(&mut self, _: u64) -> Progress {
+        self.counters.add_handed_over(self.logic.end_generation() + self.waiting.len());
+        Progress::Done
+    }
+
+    fn output_delay_ns(&self) -> i64 {
+        self.lateness_ns.saturating_add(self.logic.delay_ns())
+    }
+}

@@ -1,0 +1,192 @@
+//! Windows that give rows instead of aggregates: `order_by`, `limit`, `top` and `distinct` in a window.
+//!
+//! Rows stay in the batches they came in until their last window has closed; a slot lists them.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array};
+
+use super::body::{Body, Groups};
+use super::order::{by_seq, by_value};
+use crate::data::array::value_at;
+use crate::data::key::encode_keys;
+use crate::data::{Batch, DataType, Keys, Seq, Value};
+use crate::expr::{Errors, Expr, evaluate};
+use crate::plan::physical::SortKey;
+
+/// See the module's doc. Ties of the order go by (`_at`, `_seq`), then value.
+pub struct RowsBody {
+    order: Vec<SortKey>,
+    limit: Option<u64>,
+    distinct: Option<Vec<Expr>>,
+    /// Types of the input's columns.
+    types: Vec<DataType>,
+    /// Whether the columns `window_start` and `window_end` are added.
+    adds_bounds: bool,
+    chunks: HashMap<u32, Chunk>,
+    next_chunk: u32,
+    /// By slot: (chunk, row).
+    members: Vec<Vec<(u32, u32)>>,
+}
+
+struct Chunk {
+    batch: Batch,
+    /// Rows that some slot lists.
+    listed: u32,
+}
+
+impl RowsBody {
+    pub fn new(
+        order: Vec<SortKey>,
+        limit: Option<u64>,
+        distinct: Option<Vec<Expr>>,
+        types: Vec<DataType>,
+        adds_bounds: bool,
+    ) -> RowsBody {
+        let (chunks, members) = (HashMap::new(), Vec::new());
+        RowsBody { order, limit, distinct, types, adds_bounds, chunks, next_chunk: 0, members }
+    }
+
+    /// The rows of all groups in one batch, and the group of each.
+    fn gather(&self, groups: &Groups) -> (Batch, Vec<u32>) {
+        let mut by_chunk: HashMap<u32, (Vec<u32>, Vec<u32>)> = HashMap::new();
+        for (&group, &slot) in groups.into.iter().zip(&groups.from) {
+            for &(chunk, row) in &self.members[slot as usize] {
+                let (rows, of) = by_chunk.entry(chunk).or_default();
+                rows.push(row);
+                of.push(group);
+            }
+        }
+        let (mut batches, mut of) = (Vec::new(), Vec::new());
+        for (chunk, (rows, groups)) in by_chunk {
+            batches.push(self.chunks[&chunk].batch.take(&rows));
+            of.extend(groups);
+        }
+        (Batch::concat(&batches), of)
+    }
+
+    /// The positions of the rows that stay, group by group, in order; and the rank of each in its group.
+    fn select(&self, rows: &Batch, of: &[u32], errors: &Errors) -> (Vec<u32>, Vec<u64>) {
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        if let Some(distinct) = &self.distinct {
+            order.sort_by(|&x, &y| self.by_origin(rows, of, x as usize, y as usize));
+            let values = self.distinct_values(distinct, rows, errors);
+            let mut seen: HashSet<(u32, &[u8])> = HashSet::new();
+            order.retain(|&row| seen.insert((of[row as usize], values.key(row as usize))));
+        }
+        let keys: Vec<(ArrayRef, DataType, bool)> =
+            self.order.iter().map(|k| (evaluate(&k.expr, rows, errors), k.expr.data_type(), k.descending)).collect();
+        order.sort_by(|&x, &y| {
+            let (x, y) = (x as usize, y as usize);
+            let by_keys = || by_sort_keys(&keys, x, y);
+            of[x].cmp(&of[y]).then_with(by_keys).then_with(|| self.by_origin(rows, of, x, y))
+        });
+        let (mut kept, mut ranks) = (Vec::new(), Vec::new());
+        let (mut group, mut rank) = (u32::MAX, 0);
+        for row in order {
+            rank = if of[row as usize] == group { rank + 1 } else { 0 };
+            group = of[row as usize];
+            if self.limit.is_none_or(|limit| rank < limit) {
+                kept.push(row);
+                ranks.push(rank);
+            }
+        }
+        (kept, ranks)
+    }
+
+    fn distinct_values(&self, distinct: &[Expr], rows: &Batch, errors: &Errors) -> Keys {
+        let columns: Vec<(ArrayRef, DataType)> = match distinct {
+            [] => rows.columns.iter().cloned().zip(self.types.iter().cloned()).collect(),
+            by => by.iter().map(|e| (evaluate(e, rows, errors), e.data_type())).collect(),
+        };
+        encode_keys(&columns, rows.len())
+    }
+
+    fn by_origin(&self, rows: &Batch, of: &[u32], x: usize, y: usize) -> Ordering {
+        let places = rows.places();
+        let by_group = of[x].cmp(&of[y]).then_with(|| places[x].cmp(&places[y]));
+        by_group.then_with(|| by_seq(rows, x, y)).then_with(|| by_value(rows, &self.types, x, y))
+    }
+}
+
+/// Null sorts last, whichever way.
+fn by_sort_keys(keys: &[(ArrayRef, DataType, bool)], x: usize, y: usize) -> Ordering {
+    for (column, ty, descending) in keys {
+        let order = match (value_at(column.as_ref(), ty, x), value_at(column.as_ref(), ty, y)) {
+            (Value::Null, Value::Null) => Ordering::Equal,
+            (Value::Null, _) => Ordering::Greater,
+            (_, Value::Null) => Ordering::Less,
+            (a, b) if *descending => b.compare(&a),
+            (a, b) => a.compare(&b),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+impl Body for RowsBody {
+    fn update(&mut self, batch: &Batch, slots: &[u32]) {
+        if batch.is_empty() {
+            return;
+        }
+        let chunk = self.next_chunk;
+        self.next_chunk = self.next_chunk.wrapping_add(1);
+        for (row, &slot) in slots.iter().enumerate() {
+            if self.members.len() <= slot as usize {
+                self.members.resize_with(slot as usize + 1, Vec::new);
+            }
+            self.members[slot as usize].push((chunk, row as u32));
+        }
+        let batch = Batch { flight: None, keys: None, ..batch.clone() };
+        self.chunks.insert(chunk, Chunk { batch, listed: slots.len() as u32 });
+    }
+
+    fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch {
+        let (rows, of) = self.gather(&groups);
+        if rows.is_empty() {
+            return Batch::default();
+        }
+        let (kept, ranks) = self.select(&rows, &of, errors);
+        let of: Vec<usize> = kept.iter().map(|&row| of[row as usize] as usize).collect();
+        let mut columns = rows.take(&kept).columns;
+        if self.adds_bounds {
+            columns.push(Arc::new(of.iter().map(|&g| groups.starts[g]).collect::<Int64Array>()));
+            columns.push(Arc::new(of.iter().map(|&g| groups.ends[g]).collect::<Int64Array>()));
+        }
+        let (mut data, mut offsets) = (Vec::new(), vec![0]);
+        for &group in &of {
+            data.extend_from_slice(groups.keys.key(group));
+            offsets.push(data.len() as u32);
+        }
+        Batch {
+            columns,
+            time: of.iter().map(|&g| groups.ends[g] - 1).collect(),
+            at: None,
+            seq: Some(Seq { partition: vec![0; of.len()].into(), position: ranks.into() }),
+            keys: Some(Arc::new(Keys::new(data, offsets))),
+            flight: None,
+        }
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            let members = self.members.get_mut(slot as usize).map(std::mem::take).unwrap_or_default();
+            for (chunk, _) in members {
+                let held = self.chunks.get_mut(&chunk).expect("a listed row's chunk is held");
+                held.listed -= 1;
+                if held.listed == 0 {
+                    self.chunks.remove(&chunk);
+                }
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.values().map(|c| c.batch.bytes()).sum();
+        chunks + self.members.iter().map(|m| m.capacity() * 8 + size_of::<Vec<(u32, u32)>>()).sum::<usize>()
+    }
+}

@@ -1,0 +1,60 @@
+//! Aggregates without a window: the value so far, one row out for each row in.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+
+use super::body::key_columns;
+use super::counters::Counters;
+use super::ordered::InOrder;
+use super::window::send_in_slices;
+use crate::data::{Batch, DataType, Seq};
+use crate::dataflow::align::Outlet;
+use crate::expr::Errors;
+use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
+use crate::state::Table;
+
+/// See the module's doc. Output: key columns, then aggregates.
+pub struct Running {
+    aggregates: Vec<Aggregate>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    key_types: Vec<DataType>,
+    keys: Table<()>,
+    counters: Arc<Counters>,
+}
+
+impl Running {
+    pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>, counters: Arc<Counters>) -> Running {
+        let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
+        Running { aggregates, accumulators, key_types, keys: Table::default(), counters }
+    }
+}
+
+impl InOrder for Running {
+    fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
+        let mut slots = Vec::with_capacity(batch.len());
+        self.keys.slots((), &keys, 0..batch.len(), &mut slots);
+        let seq = batch.seq.clone().unwrap_or_else(|| Seq::zeros(batch.len()));
+        let rows = Rows { slots: &slots, times: &batch.time, seq: Some(&seq) };
+        let errors = Errors::default();
+        let mut columns = key_columns(&keys, &self.key_types);
+        for (aggregate, accumulator) in self.aggregates.iter().zip(&mut self.accumulators) {
+            let args: Vec<ArrayRef> = aggregate.args.iter().map(|&i| batch.columns[i].clone()).collect();
+            columns.push(accumulator.running(&rows, &args, &errors));
+        }
+        self.counters.add_errors(errors.count());
+        send_in_slices(Batch { columns, ..batch.clone() }, &self.counters, out);
+    }
+
+    fn advance(&mut self, _: i64, _: &mut dyn Outlet<Batch>) {}
+
+    fn state(&self) -> (usize, usize) {
+        let values: usize = self.accumulators.iter().map(|a| a.bytes()).sum();
+        (self.keys.len(), self.keys.bytes() + values)
+    }
+
+    fn end_generation(&mut self) -> usize {
+        self.keys.end_generation()
+    }
+}

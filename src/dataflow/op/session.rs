@@ -1,0 +1,128 @@
+//! Session windows: the rows of a key that are less than a gap apart.
+//!
+//! Rows come in order, so that a session only ever grows at its end: a row further than the gap from
+//! the last one closes the session, and so does time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use super::body::{Body, Groups};
+use super::counters::Counters;
+use super::ordered::InOrder;
+use super::window::{groups_by_slot, send_in_slices};
+use crate::data::Batch;
+use crate::dataflow::align::Outlet;
+use crate::expr::Errors;
+use crate::state::Table;
+
+/// See the module's doc.
+pub struct Sessions<B> {
+    gap_ns: i64,
+    body: B,
+    /// Open sessions by key.
+    open: Table<()>,
+    /// By slot.
+    spans: Vec<Span>,
+    /// When to look at a session again: its end, as it was when the entry was made.
+    deadlines: BinaryHeap<Reverse<(i64, u32)>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: i64,
+    last: i64,
+    /// The deadline under which `deadlines` has the open session of this slot; `None` once closed.
+    deadline: Option<i64>,
+}
+
+impl<B: Body> Sessions<B> {
+    pub fn new(gap_ns: i64, body: B, counters: Arc<Counters>) -> Self {
+        let (open, spans, deadlines) = (Table::default(), Vec::new(), BinaryHeap::new());
+        Sessions { gap_ns, body, open, spans, deadlines, counters }
+    }
+
+    fn end(&self, slot: u32) -> i64 {
+        self.spans[slot as usize].last.saturating_add(self.gap_ns)
+    }
+
+    fn close(&mut self, slot: u32, closed: &mut Vec<u32>) {
+        self.open.detach((), slot);
+        self.spans[slot as usize].deadline = None;
+        closed.push(slot);
+    }
+
+    /// Emits sessions that were closed, and frees their slots.
+    fn emit(&mut self, closed: &[u32], out: &mut dyn Outlet<Batch>) {
+        if closed.is_empty() {
+            return;
+        }
+        let mut order = closed.to_vec();
+        order.sort_by(|&a, &b| (self.end(a), self.open.key(a)).cmp(&(self.end(b), self.open.key(b))));
+        let starts = order.iter().map(|&s| self.spans[s as usize].start).collect();
+        let ends = order.iter().map(|&s| self.end(s)).collect();
+        let groups: Groups = groups_by_slot(&self.open, order.clone(), starts, ends);
+        let errors = Errors::default();
+        let rows = self.body.emit(groups, &errors);
+        self.counters.add_errors(errors.count());
+        send_in_slices(rows, &self.counters, out);
+        self.open.release(&order);
+        self.body.clear(&order);
+    }
+}
+
+impl<B: Body> InOrder for Sessions<B> {
+    fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
+        let (mut slots, mut closed) = (Vec::with_capacity(batch.len()), Vec::new());
+        for row in 0..batch.len() {
+            let time = batch.time[row];
+            let (hash, key) = (keys.hash(row), keys.key(row));
+            if let Some(slot) = self.open.find((), hash, key).filter(|&s| time >= self.end(s)) {
+                self.close(slot, &mut closed);
+            }
+            let (slot, new) = self.open.slot((), hash, key);
+            if new {
+                self.spans.resize(self.spans.len().max(slot as usize + 1), Span::default());
+                let deadline = time.saturating_add(self.gap_ns);
+                self.spans[slot as usize] = Span { start: time, last: time, deadline: Some(deadline) };
+                self.deadlines.push(Reverse((deadline, slot)));
+            }
+            self.spans[slot as usize].last = time;
+            slots.push(slot);
+        }
+        self.body.update(batch, &slots);
+        self.emit(&closed, out);
+    }
+
+    fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
+        let mut closed = Vec::new();
+        while let Some(&Reverse((deadline, slot))) = self.deadlines.peek() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop();
+            // The slot may be free, hold a later session, or one that has grown since.
+            if self.spans[slot as usize].deadline == Some(deadline) {
+                let end = self.end(slot);
+                if end <= now {
+                    self.close(slot, &mut closed);
+                } else {
+                    self.spans[slot as usize].deadline = Some(end);
+                    self.deadlines.push(Reverse((end, slot)));
+                }
+            }
+        }
+        self.emit(&closed, out);
+    }
+
+    fn state(&self) -> (usize, usize) {
+        let own = self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16;
+        (self.open.len(), self.open.bytes() + self.body.bytes() + own)
+    }
+
+    fn end_generation(&mut self) -> usize {
+        self.open.end_generation()
+    }
+}

@@ -1,0 +1,199 @@
+//! The ends of the graph: rows go to the writer as they come, or in one order whatever made them.
+//!
+//! Text rows are encoded where they were made, on every worker; the ordered sink merges encoded rows by
+//! (`_at`, stream, key, `_seq`) on the first worker as the watermark passes, and what it holds until then
+//! is state like any other. Columnar formats have a file per stream, so that only the order within a
+//! stream matters to them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+
+use super::counters::Counters;
+use super::driven::{PacketBuilder, Packets};
+use super::order::{Clock, Runs, by_key, by_seq, by_value, sorted};
+use crate::data::{Batch, DataType, Keys, Seq};
+use crate::dataflow::align::{Core, Outlet, Progress};
+use crate::dataflow::stop::{Stop, StopReason};
+
+/// Writes the rows of a program's outputs.
+pub trait Writer: Send {
+    /// Writes rows of output number `stream`. Of a text format, the one column holds the encoded rows.
+    fn write(&mut self, stream: usize, rows: &Batch) -> Result<(), WriteError>;
+
+    /// Makes what was written visible to readers.
+    fn flush(&mut self) -> Result<(), WriteError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Nobody reads the output any more: the run ends, quietly.
+    #[error("the output is closed")]
+    Closed,
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A writer that the workers of a process share, and how a failing one ends the run.
+#[derive(Clone)]
+pub struct SharedWriter {
+    pub writer: Arc<Mutex<Box<dyn Writer>>>,
+    pub stop: Arc<Stop>,
+}
+
+impl SharedWriter {
+    fn with(&self, action: impl FnOnce(&mut dyn Writer) -> Result<(), WriteError>) {
+        if matches!(self.stop.reason(), Some(StopReason::Closed | StopReason::Failed(_))) {
+            return;
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        match action(writer.as_mut()) {
+            Ok(()) => {}
+            Err(WriteError::Closed) => self.stop.request(StopReason::Closed),
+            Err(WriteError::Failed(message)) => self.stop.fail(message),
+        }
+    }
+
+    pub fn write(&self, stream: usize, rows: &Batch) {
+        self.with(|w| w.write(stream, rows));
+    }
+
+    pub fn flush(&self) {
+        self.with(|w| w.flush());
+    }
+}
+
+/// Adds a sink that writes output `stream` as rows come.
+pub fn unordered_sink(input: Packets<'_>, stream: usize, counters: Arc<Counters>, writer: SharedWriter) {
+    let ends = input.unary::<PacketBuilder, _, _, _>(Pipeline, "sink", move |_, _| {
+        move |input, _| {
+            let mut wrote = false;
+            input.for_each(|_, packet| {
+                let batch = std::mem::take(packet).batch;
+                counters.add_out(batch.len());
+                writer.write(stream, &batch);
+                wrote = true;
+            });
+            if wrote {
+                writer.flush();
+            }
+        }
+    });
+    drop(ends);
+}
+
+/// How the rows of an output are encoded, and so how they are ordered among others.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// One column of encoded rows; all text outputs are written in one sequence.
+    Text,
+    /// Columns of these types; each such output is a sequence of its own.
+    Columns(Vec<DataType>),
+}
+
+/// See the module's doc; input `i` carries the rows of output `i`.
+pub struct OrderedSink {
+    forms: Vec<Form>,
+    waiting: Vec<Runs>,
+    counters: Vec<Arc<Counters>>,
+    writer: SharedWriter,
+}
+
+impl OrderedSink {
+    /// `forms` and `counters` by output.
+    pub fn new(forms: Vec<Form>, counters: Vec<Arc<Counters>>, writer: SharedWriter) -> OrderedSink {
+        let waiting = counters.iter().map(|_| Runs::new(Clock::Place)).collect();
+        OrderedSink { forms, waiting, counters, writer }
+    }
+
+    fn write_text(&self, released: Vec<Batch>) {
+        let all = Batch::concat(&uniform(released));
+        let (text, stream) = (all.columns[0].clone(), all.columns[1].clone());
+        let (text, stream) = (text.as_binary::<i32>(), stream.as_primitive::<Int64Type>().values());
+        let rows = sorted(all, |b, x, y| {
+            let places = b.places();
+            let by_place = places[x].cmp(&places[y]).then_with(|| stream[x].cmp(&stream[y]));
+            let by_origin = by_place.then_with(|| by_key(b, x, y)).then_with(|| by_seq(b, x, y));
+            by_origin.then_with(|| text.value(x).cmp(text.value(y)))
+        });
+        let stream = rows.columns[1].clone();
+        let stream = stream.as_primitive::<Int64Type>().values();
+        let mut from = 0;
+        while from < rows.len() {
+            let to = from + stream[from..].iter().take_while(|s| **s == stream[from]).count();
+            self.writer.write(stream[from] as usize, &rows.slice(from, to - from));
+            from = to;
+        }
+    }
+
+    fn write_columns(&self, stream: usize, released: Vec<Batch>, types: &[DataType]) {
+        let all = Batch::concat(&released);
+        let rows = sorted(all, |b, x, y| {
+            let places = b.places();
+            let by_origin = places[x].cmp(&places[y]).then_with(|| by_key(b, x, y)).then_with(|| by_seq(b, x, y));
+            by_origin.then_with(|| by_value(b, types, x, y))
+        });
+        self.writer.write(stream, &rows);
+    }
+}
+
+/// Adds the column that names the stream.
+fn tag(batch: Batch, stream: usize) -> Batch {
+    let mut columns = batch.columns.clone();
+    columns.push(Arc::new(Int64Array::from(vec![stream as i64; batch.len()])) as ArrayRef);
+    Batch { columns, ..batch }
+}
+
+/// Rows of different streams, some with and some without keys and `_seq`: gives all of them both.
+fn uniform(batches: Vec<Batch>) -> Vec<Batch> {
+    let some_keys = batches.iter().any(|b| b.keys.is_some());
+    let some_seq = batches.iter().any(|b| b.seq.is_some());
+    let complete = |b: Batch| {
+        let keys = b.keys.clone().or_else(|| some_keys.then(|| Arc::new(Keys::none(b.len()))));
+        let seq = b.seq.clone().or_else(|| some_seq.then(|| Seq::zeros(b.len())));
+        Batch { keys, seq, ..b }
+    };
+    batches.into_iter().map(complete).collect()
+}
+
+impl Core for OrderedSink {
+    type Rows = Batch;
+
+    fn apply(&mut self, input: usize, batch: Batch, _: &mut dyn Outlet<Batch>) {
+        self.counters[input].add_out(batch.len());
+        self.waiting[input].push(batch);
+    }
+
+    fn fire(&mut self, watermark: i64, _: &mut dyn Outlet<Batch>) -> Progress {
+        let mut text = Vec::new();
+        let mut wrote = false;
+        for stream in 0..self.waiting.len() {
+            let rows = self.waiting[stream].release(watermark);
+            wrote |= !rows.is_empty();
+            match &self.forms[stream] {
+                Form::Text => text.extend(rows.into_iter().map(|b| tag(b, stream))),
+                Form::Columns(types) if !rows.is_empty() => self.write_columns(stream, rows, types),
+                Form::Columns(_) => {}
+            }
+        }
+        if !text.is_empty() {
+            self.write_text(text);
+        }
+        if wrote {
+            self.writer.flush();
+        }
+        Progress::Done
+    }
+
+    fn hand_over(&mut self, _: u64) -> Progress {
+        Progress::Done
+    }
+
+    fn output_delay_ns(&self) -> i64 {
+        0
+    }
+}

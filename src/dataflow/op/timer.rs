@@ -1,0 +1,100 @@
+//! `timer(d)`: a row at every multiple of `d` in event time, as the watermark of the program passes it.
+//!
+//! Ticks lie between the first and the last place of the program's rows, which do not depend on timing
+//! as watermarks do. Rows of all workers are summed up to their least and greatest place before they go
+//! to the first worker, where the ticks are made.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array};
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::operators::core::Concatenate;
+
+use super::chain::map_batches;
+use super::counters::Counters;
+use super::driven::{Packets, drive};
+use super::window::send_in_slices;
+use crate::data::{Batch, Keys};
+use crate::dataflow::align::{Core, Outlet, Progress};
+use crate::dataflow::chaos::Chaos;
+use crate::dataflow::exchange::ToFirst;
+use crate::dataflow::time::Time;
+
+/// Adds the operator.
+pub fn timer<'scope>(
+    scope: Scope<'scope, Time>,
+    name: &str,
+    inputs: Vec<Packets<'scope>>,
+    period_ns: i64,
+    counters: Arc<Counters>,
+    chaos: Chaos,
+) -> Vec<Packets<'scope>> {
+    let spans = inputs.into_iter().map(|input| map_batches(&format!("{name} span"), input, span));
+    let all = scope.concatenate(spans.collect::<Vec<_>>());
+    let core = Ticks { period_ns, first: None, last: i64::MIN, next: None, count: 0, counters };
+    drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, chaos)
+}
+
+/// The least and the greatest place of a batch, as two rows.
+fn span(batch: Batch) -> Batch {
+    let places = batch.places();
+    let (Some(least), Some(greatest)) = (places.iter().min(), places.iter().max()) else { return Batch::default() };
+    Batch { time: vec![*least, *greatest].into(), ..Batch::default() }
+}
+
+/// The ticks between the first and the last place.
+struct Ticks {
+    period_ns: i64,
+    /// Of the rows taken in.
+    first: Option<i64>,
+    last: i64,
+    /// The next tick, once the first place is certain.
+    next: Option<i64>,
+    count: i64,
+    counters: Arc<Counters>,
+}
+
+impl Core for Ticks {
+    type Rows = Batch;
+
+    fn apply(&mut self, _: usize, batch: Batch, _: &mut dyn Outlet<Batch>) {
+        for &place in batch.time.iter() {
+            self.first = Some(self.first.map_or(place, |f| f.min(place)));
+            self.last = self.last.max(place);
+        }
+    }
+
+    fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
+        let Some(first) = self.first.filter(|first| *first < watermark) else { return Progress::Done };
+        let mut next = self.next.unwrap_or_else(|| first.div_euclid(self.period_ns) * self.period_ns);
+        if next < first {
+            next += self.period_ns;
+        }
+        // At the end of the input the watermark is infinite; the last place is where ticks end.
+        let end = if watermark == i64::MAX { self.last + 1 } else { watermark };
+        let mut times = Vec::new();
+        while next < end {
+            times.push(next);
+            next += self.period_ns;
+        }
+        self.next = Some(next);
+        if times.is_empty() {
+            return Progress::Done;
+        }
+        let numbers: Int64Array = (self.count..self.count + times.len() as i64).collect::<Vec<_>>().into();
+        self.count += times.len() as i64;
+        let keys = Some(Arc::new(Keys::none(times.len())));
+        let rows = Batch { columns: vec![Arc::new(numbers) as ArrayRef], time: times.into(), keys, ..Batch::default() };
+        send_in_slices(rows, &self.counters, out);
+        Progress::Done
+    }
+
+    fn hand_over(&mut self, _: u64) -> Progress {
+        Progress::Done
+    }
+
+    fn output_delay_ns(&self) -> i64 {
+        0
+    }
+}

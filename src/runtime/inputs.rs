@@ -1,0 +1,62 @@
+//! The inputs of a plan and the partitions behind them.
+
+use std::sync::Arc;
+
+use crate::connector::file::{FileReader, TextKind};
+use crate::connector::format::{DecoderConfig, decoder};
+use crate::connector::intake::{DecoderMaker, Intake, Opener, Partition};
+use crate::connector::partition::{BlockReader, ReadError};
+use crate::connector::rejects::{DeadLetters, Rejects};
+use crate::connector::spec::{FileFormat, Input, Source};
+use crate::plan::physical::Plan;
+
+/// Opens nothing yet, but knows every partition and checks that those to be peeked can be read.
+pub fn open_intake(
+    plan: &Plan,
+    dead_letters: Option<DeadLetters>,
+    block_bytes: Option<usize>,
+) -> Result<Intake, ReadError> {
+    let mut partitions = Vec::new();
+    for (index, source) in plan.sources.iter().enumerate() {
+        partitions.extend(partitions_of(index, source));
+    }
+    // The rank follows from the name alone, not from the order in which partitions were found.
+    partitions.sort_by(|a, b| a.name.cmp(&b.name));
+    partitions.iter_mut().enumerate().for_each(|(rank, p)| p.rank = rank as u32);
+    let sampled = |s: &Source| s.types.iter().any(|t| t.sampled);
+    let policies = plan.sources.iter().map(|s| (s.name.clone(), s.on_error, sampled(s))).collect();
+    let rejects = Rejects::new(policies, dead_letters);
+    let decoders = plan.sources.iter().map(decoder_maker).collect();
+    let intake = Intake::new(plan.sources.clone(), partitions, decoders, rejects, block_bytes);
+    intake.peek()?;
+    Ok(intake)
+}
+
+fn decoder_maker(source: &Source) -> DecoderMaker {
+    let config = DecoderConfig { types: source.types.clone() };
+    let format = match &source.input {
+        Input::Files { format, .. } | Input::Stdin { format, .. } | Input::Follow { format, .. } => *format,
+        Input::Generator { .. } => FileFormat::Arrow,
+    };
+    Box::new(move || decoder(format, &config))
+}
+
+fn partitions_of(source: usize, spec: &Source) -> Vec<Partition> {
+    match &spec.input {
+        Input::Files { paths, format, .. } => paths
+            .iter()
+            .map(|path| Partition::new(source, path.clone(), 0, false, open_file(path.clone(), *format)))
+            .collect(),
+        Input::Stdin { .. } | Input::Follow { .. } | Input::Generator { .. } => todo!(),
+    }
+}
+
+fn open_file(path: String, format: FileFormat) -> Opener {
+    Box::new(move |_: Arc<dyn Fn() + Send + Sync>| -> Result<Box<dyn BlockReader>, ReadError> {
+        let kind = match format {
+            FileFormat::Csv { delimiter } => TextKind::Csv { delimiter },
+            FileFormat::Jsonl | FileFormat::Evt | FileFormat::Parquet | FileFormat::Arrow => TextKind::Lines,
+        };
+        Ok(Box::new(FileReader::open(&path, kind)?))
+    })
+}

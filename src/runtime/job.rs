@@ -1,0 +1,112 @@
+//! One run of one plan in one process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::inputs::open_intake;
+use super::outputs::{DefaultOutput, Sinks, route};
+use super::report::Report;
+use crate::connector::intake::Intake;
+use crate::connector::partition::ReadError;
+use crate::connector::rejects::DeadLetters;
+use crate::connector::sink::{SinkError, dead_letter};
+use crate::dataflow::op::counters::Counters;
+use crate::dataflow::op::sink::{SharedWriter, WriteError, Writer};
+use crate::dataflow::render::Context;
+use crate::dataflow::stop::Stop;
+use crate::dataflow::worker::{Transport, run_workers};
+use crate::plan::physical::Plan;
+
+/// How a plan is to be run.
+pub struct Job {
+    pub plan: Plan,
+    pub workers: usize,
+    pub output: DefaultOutput,
+    pub ordered: bool,
+    /// Where malformed rows go of sources that say so.
+    pub dead_letters: Option<String>,
+    /// Random schedules for tests.
+    pub chaos_seed: Option<u64>,
+    /// Bytes per block, where not the default.
+    pub block_bytes: Option<usize>,
+    pub transport: Transport,
+}
+
+/// Why a run did not begin, or broke down.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error(transparent)]
+    Input(#[from] ReadError),
+    #[error(transparent)]
+    Output(#[from] SinkError),
+    #[error("a worker panicked: {0}")]
+    Worker(String),
+}
+
+/// Sinks that the dataflow writes to and the job finishes.
+struct Shared(Arc<Mutex<Sinks>>);
+
+impl Writer for Shared {
+    fn write(&mut self, output: usize, rows: &crate::data::Batch) -> Result<(), WriteError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(output, rows)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+/// Runs a job to its end. `observe` is given the intake once it is open, for a progress display.
+pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Result<Report, JobError> {
+    let started = Instant::now();
+    let outputs = route(&job.plan, &job.output);
+    let dead_letters = job.dead_letters.as_deref().map(|path| open_dead_letters(path, &stop)).transpose()?;
+    let intake = Arc::new(open_intake(&job.plan, dead_letters, job.block_bytes)?);
+    let sinks = Arc::new(Mutex::new(Sinks::open(&outputs)?));
+    observe(intake.clone());
+    let counters: Vec<Arc<Counters>> = job.plan.nodes.iter().map(|_| Arc::default()).collect();
+    let output_counters: Vec<Arc<Counters>> = outputs.iter().map(|_| Arc::default()).collect();
+    let writer: Box<dyn Writer> = Box::new(Shared(sinks.clone()));
+    let writer = SharedWriter { writer: Arc::new(Mutex::new(writer)), stop: stop.clone() };
+    let context = Context {
+        plan: job.plan,
+        intake: intake.clone(),
+        stop: stop.clone(),
+        counters: counters.clone(),
+        output_counters: output_counters.clone(),
+        forms: outputs.iter().map(|o| o.form()).collect(),
+        encoder: Box::new(move |output| outputs[output].encoder()),
+        writer,
+        ordered: job.ordered,
+        chaos_seed: job.chaos_seed,
+    };
+    let context = Arc::new(context);
+    run_workers(context.clone(), job.workers, job.transport).map_err(JobError::Worker)?;
+    intake.rejects.close();
+    match sinks.lock().unwrap_or_else(PoisonError::into_inner).finish() {
+        Ok(()) | Err(SinkError::Closed) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let plan = &context.plan;
+    let names = plan.sources.iter().map(|s| s.name.clone());
+    let node = |(n, c): (&crate::plan::physical::Node, &Arc<Counters>)| (n.stream.clone(), n.label.clone(), c.read());
+    Ok(Report {
+        sources: names.zip(intake.rejects.read()).collect(),
+        nodes: plan.nodes.iter().zip(&counters).map(node).collect(),
+        outputs: plan.outputs.iter().zip(&output_counters).map(|(o, c)| (o.name.clone(), c.read().rows_out)).collect(),
+        stopped: stop.reason(),
+        seconds: started.elapsed().as_secs_f64(),
+        in_flight_bytes_peak: intake.gauge.bytes_peak(),
+        furthest_behind: intake.furthest_behind().map(|(name, _)| name.to_string()),
+    })
+}
+
+fn open_dead_letters(path: &str, stop: &Arc<Stop>) -> Result<DeadLetters, SinkError> {
+    let mut file = dead_letter::DeadLetters::create(path)?;
+    let stop = stop.clone();
+    Ok(Box::new(move |source, partition, row| {
+        if let Err(error) = file.write(source, partition, None, row) {
+            stop.fail(error.to_string());
+        }
+    }))
+}

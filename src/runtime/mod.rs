@@ -1,0 +1,6 @@
+//! A run from beginning to end: opens inputs and outputs, starts the workers, and reports.
+
+pub mod inputs;
+pub mod job;
+pub mod outputs;
+pub mod report;
