@@ -7,17 +7,23 @@
 //! order with the values.
 
 mod count;
+mod distinct;
 mod domain;
 mod exact;
 mod extreme;
 mod grouped;
 mod order;
+mod quantile;
 #[cfg(any(test, feature = "checked"))]
 pub mod reference;
+mod sequence;
 mod sketch;
+mod spread;
 mod state;
 mod sum;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -27,10 +33,15 @@ use serde::{Deserialize, Serialize};
 use super::Errors;
 use crate::data::{DataType, Seq, Type};
 use count::{Count, Quantifier};
+use distinct::{CountDistinct, InOrder, Mode, Tallied, TopK};
 use domain::{Encoded, Floats, Ints, Strings};
+use exact::Spread;
 use extreme::{End, Extreme};
 use grouped::Grouped;
+use quantile::{BetweenFloats, BetweenInts, BetweenTimes, Quantile};
+use sequence::{Collect, Ema, Skip, StringJoin};
 use sketch::ApproxCountDistinct;
+use spread::{OfDurations, OfFloats, OfInts, SpreadOf};
 use sum::{MeanOfFloats, MeanOfInts, MeanOfTimes, SumOfFloats, SumOfInts, Totalled};
 pub use table::{AggregateCall, AggregateEntry, ResolvedAggregate, aggregate, aggregates};
 
@@ -198,21 +209,85 @@ impl Aggregate {
             AggregateFunction::CountIf => Grouped::boxed(Count::True),
             AggregateFunction::Any => Grouped::boxed(Quantifier::Any),
             AggregateFunction::All => Grouped::boxed(Quantifier::All),
-            AggregateFunction::Sum if self.is_float() => Grouped::boxed(Totalled::<SumOfFloats>::new()),
-            AggregateFunction::Sum => Grouped::boxed(Totalled::<SumOfInts>::new()),
-            AggregateFunction::Avg if self.is_float() => Grouped::boxed(Totalled::<MeanOfFloats>::new()),
-            AggregateFunction::Avg if self.ty.ty == Type::Float => Grouped::boxed(Totalled::<MeanOfInts>::new()),
-            AggregateFunction::Avg => Grouped::boxed(Totalled::<MeanOfTimes>::new()),
+            AggregateFunction::Sum => match self.measure() {
+                Numeric::Float => Grouped::boxed(Totalled::<SumOfFloats>::new()),
+                Numeric::Int | Numeric::Time => Grouped::boxed(Totalled::<SumOfInts>::new()),
+            },
+            AggregateFunction::Avg => match self.measure() {
+                Numeric::Float => Grouped::boxed(Totalled::<MeanOfFloats>::new()),
+                Numeric::Int => Grouped::boxed(Totalled::<MeanOfInts>::new()),
+                Numeric::Time => Grouped::boxed(Totalled::<MeanOfTimes>::new()),
+            },
+            AggregateFunction::Stddev => self.spread(Spread::Stddev),
+            AggregateFunction::Variance => self.spread(Spread::Variance),
+            AggregateFunction::Median => self.quantile(0.5),
+            AggregateFunction::Percentile { p } => self.quantile(*p),
             AggregateFunction::Min => over_values!(self, Extreme::<_, false>),
             AggregateFunction::Max => over_values!(self, Extreme::<_, true>),
             AggregateFunction::First => over_values!(self, End::<_, false>),
             AggregateFunction::Last => over_values!(self, End::<_, true>),
+            AggregateFunction::CountDistinct => over_values!(self, CountDistinct),
             AggregateFunction::ApproxCountDistinct => over_values!(self, ApproxCountDistinct),
-            other => todo!("{other:?}"),
+            AggregateFunction::Mode => over_values!(self, |domain| Tallied { domain, ranking: Mode }),
+            AggregateFunction::TopK { k } => {
+                over_values!(self, |domain| Tallied { domain, ranking: TopK { k: *k as usize, item: self.item() } })
+            }
+            AggregateFunction::CollectDistinct => {
+                over_values!(self, |domain| Tallied { domain, ranking: InOrder { item: self.item() } })
+            }
+            AggregateFunction::Collect => {
+                over_values!(self, |domain| Collect { domain, item: self.item(), skip: Skip::Nulls })
+            }
+            AggregateFunction::CollectRows => {
+                let domain = Encoded::row(self.arg_types.clone(), self.item());
+                Grouped::boxed(Collect { domain, item: self.item(), skip: Skip::Nothing })
+            }
+            AggregateFunction::StringJoin { sep } => Grouped::boxed(StringJoin { sep: sep.clone() }),
+            AggregateFunction::Ema { n } => Grouped::boxed(Ema::new(*n)),
         }
     }
 
-    fn is_float(&self) -> bool {
-        self.arg_types[0].ty == Type::Float
+    fn spread(&self, spread: Spread) -> Box<dyn Accumulator> {
+        match self.measure() {
+            Numeric::Float => Grouped::boxed(SpreadOf::<OfFloats>::new(spread)),
+            Numeric::Int => Grouped::boxed(SpreadOf::<OfInts>::new(spread)),
+            Numeric::Time => Grouped::boxed(SpreadOf::<OfDurations>::new(spread)),
+        }
     }
+
+    fn quantile(&self, p: f64) -> Box<dyn Accumulator> {
+        match self.measure() {
+            Numeric::Float => Grouped::boxed(Quantile::<BetweenFloats>::new(p)),
+            Numeric::Int => Grouped::boxed(Quantile::<BetweenInts>::new(p)),
+            Numeric::Time => Grouped::boxed(Quantile::<BetweenTimes>::new(p)),
+        }
+    }
+
+    /// What is measured by the first argument.
+    fn measure(&self) -> Numeric {
+        match &self.arg_types[0].ty {
+            Type::Float => Numeric::Float,
+            Type::Int => Numeric::Int,
+            Type::Timestamp | Type::Duration => Numeric::Time,
+            other @ (Type::Null | Type::Bool | Type::Str | Type::List(_) | Type::Map(_) | Type::Record(_)) => {
+                unreachable!("calls that measure a {other} do not resolve")
+            }
+        }
+    }
+
+    /// The type of the items of the result, a list.
+    fn item(&self) -> DataType {
+        match &self.ty.ty {
+            Type::List(item) => (**item).clone(),
+            other => unreachable!("the result is a list, not a {other}"),
+        }
+    }
+}
+
+/// The types that sums, means and quantiles tell apart.
+enum Numeric {
+    Int,
+    Float,
+    /// Durations and timestamps: results are of the same type.
+    Time,
 }
