@@ -14,7 +14,9 @@ pub mod intake;
 pub mod partition;
 pub mod progress;
 pub mod rejects;
+pub mod sample;
 pub mod sink;
+
 pub mod spec;
 
 use std::sync::Arc;

@@ -195,6 +195,39 @@ fn row_is_utf8(cursor: &mut Cursor) -> bool {
     simdutf8::basic::from_utf8(&cursor.text[start..end]).is_ok()
 }
 
+/// The rows of `text` as text, with whether each cell was quoted; rows that are not well-formed are left
+/// out. For looking at a few rows: what is decoded goes into columns at once.
+pub fn split_rows(text: &[u8], delimiter: u8) -> impl Iterator<Item = Vec<(String, bool)>> {
+    let mut cursor = Cursor::new(text, delimiter);
+    std::iter::from_fn(move || {
+        while cursor.at < text.len() {
+            let start = cursor.at;
+            let cells = split_row(&mut cursor);
+            if cells.is_none() {
+                cursor.at = start;
+                cursor.skip_row();
+            }
+            let empty = cursor.at == start;
+            cursor.take_line_end();
+            if !empty && cells.is_some() {
+                return cells;
+            }
+        }
+        None
+    })
+}
+
+fn split_row(cursor: &mut Cursor) -> Option<Vec<(String, bool)>> {
+    let mut cells = Vec::new();
+    loop {
+        let cell = cursor.cell().ok()?;
+        cells.push((String::from_utf8(cursor.bytes_of(&cell).to_vec()).ok()?, cell.quoted));
+        if !cursor.another() {
+            return Some(cells);
+        }
+    }
+}
+
 impl Decoder for CsvDecoder {
     fn decode(&mut self, block: &Block) -> Decoded {
         let mut out = Decoded::default();
