@@ -5,19 +5,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::Arc;
 
-use super::cut::{Cutter, Rule};
-use super::header::{skip_bom, take_header};
-use super::partition::{BlockReader, LINE_BYTES_MAX, Polled, ReadError};
-use super::{BlockContext, CsvHeader};
-
-/// What the lines are, as far as cutting them into blocks goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextKind {
-    Lines,
-    Csv { delimiter: Option<u8> },
-}
+use super::CsvHeader;
+use super::partition::{BlockReader, Polled, ReadError};
+use super::text::TextBlocks;
+pub use super::text::TextKind;
 
 /// Reads a file of lines.
 pub struct FileReader {
@@ -25,10 +17,7 @@ pub struct FileReader {
     file: File,
     size_bytes: u64,
     read_bytes: u64,
-    context: BlockContext,
-    cutter: Cutter,
-    /// Where the rows begin, after a byte order mark and a header.
-    start: u64,
+    text: TextBlocks,
     ended: bool,
 }
 
@@ -36,46 +25,21 @@ impl FileReader {
     /// Opens the file, and reads its header if it is CSV.
     pub fn open(path: &str, kind: TextKind) -> Result<FileReader, ReadError> {
         let (file, size_bytes) = open_file(path)?;
-        let mut reader = FileReader {
-            path: path.to_string(),
-            file,
-            size_bytes,
-            read_bytes: 0,
-            context: BlockContext::Nothing,
-            cutter: Cutter::new(Rule::Lines),
-            start: 0,
-            ended: false,
-        };
-        reader.read_preamble(kind)?;
-        reader.start = reader.cutter.position();
-        Ok(reader)
-    }
-
-    fn read_preamble(&mut self, kind: TextKind) -> Result<(), ReadError> {
-        while !skip_bom(&mut self.cutter, self.ended) {
-            self.fill(PREAMBLE_BYTES)?;
+        let text = TextBlocks::new(path, kind);
+        let mut reader = FileReader { path: path.to_string(), file, size_bytes, read_bytes: 0, text, ended: false };
+        while !reader.text.begin(reader.ended)? {
+            reader.fill(reader.text.wants())?;
         }
-        let TextKind::Csv { delimiter } = kind else { return Ok(()) };
-        let header = loop {
-            match take_header(&mut self.cutter, delimiter, self.ended) {
-                Some(header) => break header,
-                None => self.fill(header_wants(&self.path, self.cutter.bytes().len())?)?,
-            }
-        };
-        self.context = BlockContext::Header(Arc::new(header));
-        Ok(())
+        Ok(reader)
     }
 
     /// The header of a CSV file.
     pub fn header(&self) -> Option<&CsvHeader> {
-        match &self.context {
-            BlockContext::Header(header) => Some(header),
-            BlockContext::Nothing | BlockContext::Time(_) => None,
-        }
+        self.text.header()
     }
 
     fn fill(&mut self, wanted: usize) -> Result<(), ReadError> {
-        let buffer = self.cutter.buffer();
+        let buffer = self.text.buffer();
         buffer.reserve(wanted);
         let mut part = (&mut self.file).take(wanted as u64);
         let n = part.read_to_end(buffer).map_err(|e| ReadError::io(&self.path, e))?;
@@ -85,27 +49,14 @@ impl FileReader {
     }
 }
 
-/// How much is read at first, before the first row.
-pub(crate) const PREAMBLE_BYTES: usize = 4096;
-
-/// How much more to read when `len` bytes do not hold the whole header.
-pub(crate) fn header_wants(path: &str, len: usize) -> Result<usize, ReadError> {
-    if len > LINE_BYTES_MAX {
-        let detail = format!("longer than {LINE_BYTES_MAX} bytes");
-        return Err(ReadError::Corrupt { path: path.to_string(), what: "CSV header", detail });
-    }
-    Ok(len.max(PREAMBLE_BYTES))
-}
-
 impl BlockReader for FileReader {
     fn poll_block(&mut self) -> Result<Polled, ReadError> {
         loop {
-            let wanted = self.cutter.wants();
+            let wanted = self.text.wants();
             if wanted > 0 && !self.ended {
                 self.fill(wanted)?;
             }
-            if let Some(mut block) = self.cutter.cut(self.ended) {
-                block.context = self.context.clone();
+            if let Some(block) = self.text.cut(self.ended)? {
                 return Ok(Polled::Block(block));
             }
             if self.ended {
@@ -115,7 +66,7 @@ impl BlockReader for FileReader {
     }
 
     fn set_target_bytes(&mut self, bytes: usize) {
-        self.cutter.set_target_bytes(bytes);
+        self.text.set_target_bytes(bytes);
     }
 
     fn seek(&mut self, position: u64) -> Result<(), ReadError> {
@@ -123,16 +74,15 @@ impl BlockReader for FileReader {
         if position > size {
             return Err(ReadError::Shrunk { path: self.path.clone(), position, size });
         }
-        let position = position.max(self.start);
-        self.file.seek(SeekFrom::Start(position)).map_err(|e| ReadError::io(&self.path, e))?;
-        self.cutter.reset(position);
-        self.read_bytes = position;
+        let from = self.text.jump(position);
+        self.file.seek(SeekFrom::Start(from)).map_err(|e| ReadError::io(&self.path, e))?;
+        self.read_bytes = from;
         self.ended = false;
         Ok(())
     }
 
     fn position(&self) -> u64 {
-        self.cutter.position()
+        self.text.position()
     }
 
     fn size_bytes(&self) -> Option<u64> {
@@ -161,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::connector::{Block, BlockData};
+    use crate::connector::{Block, BlockContext, BlockData};
 
     fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -222,7 +172,7 @@ mod tests {
         let file = file_of(format!("short\n{}\nlast\n", "x".repeat(500)).as_bytes());
         for target in [1, 7, 49, 1000] {
             let mut reader = open(&file, TextKind::Lines);
-            reader.cutter.set_line_bytes_max(100);
+            reader.text.cutter.set_line_bytes_max(100);
             let found = blocks(&mut reader, || target);
             let long = found.iter().find(|b| matches!(b.data, BlockData::TooLong { .. })).unwrap();
             assert!(matches!(&long.data, BlockData::TooLong { head, bytes: 501 } if head.len() == 100));
@@ -237,7 +187,7 @@ mod tests {
     fn a_quote_that_is_never_closed_costs_one_row() {
         let file = file_of(format!("a,b\n1,\"{}\n2,x\n3,y\n", "z".repeat(200)).as_bytes());
         let mut reader = open(&file, TextKind::Csv { delimiter: None });
-        reader.cutter.set_line_bytes_max(100);
+        reader.text.cutter.set_line_bytes_max(100);
         let found = blocks(&mut reader, || 10);
         assert!(matches!(&found[0].data, BlockData::TooLong { bytes: 204, .. }));
         assert_eq!(found[1..].iter().map(bytes).collect::<Vec<_>>().concat(), b"2,x\n3,y\n");
@@ -249,6 +199,28 @@ mod tests {
         assert!(matches!(open("/no/such/file"), ReadError::NotFound { .. }));
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(open(dir.path().to_str().unwrap()), ReadError::IsDirectory { .. }));
+    }
+
+    #[test]
+    fn an_event_log_hands_down_its_time() {
+        let text = b"@5s A(1)\nB(2)\nBATCH 100\nA(3)\n@1s A(4)\nB(5)\n";
+        let file = file_of(text);
+        let times = |reader: &mut FileReader| -> Vec<(u64, i64)> {
+            let time = |b: &Block| match b.context {
+                BlockContext::Time(ns) => (b.position, ns / 1_000_000),
+                BlockContext::Nothing | BlockContext::Header(_) => panic!("a log has times"),
+            };
+            blocks(reader, || 8).iter().map(time).collect()
+        };
+        let mut reader = open(&file, TextKind::Evt);
+        let all = times(&mut reader);
+        assert_eq!(all[0], (0, 0));
+        assert!(all.contains(&(14, 5000)) && all.contains(&(29, 5100)), "{all:?}");
+        for (i, (position, _)) in all.iter().enumerate() {
+            reader.seek(*position).unwrap();
+            assert_eq!(reader.position(), *position);
+            assert_eq!(times(&mut reader)[0], all[i]);
+        }
     }
 
     /// Rows of a CSV text by a scan of every byte: the plain meaning of "outside quotes".

@@ -6,18 +6,23 @@
 //! worker asks; decoding a block needs nothing but the block.
 
 pub mod arrivals;
+pub mod compression;
 mod cut;
 pub mod file;
+pub mod follow;
 pub mod format;
 mod header;
 pub mod intake;
 pub mod partition;
 pub mod progress;
+mod pump;
 pub mod rejects;
 pub mod sample;
 pub mod sink;
 
 pub mod spec;
+pub mod stdio;
+pub mod text;
 
 use std::sync::Arc;
 

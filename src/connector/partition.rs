@@ -5,6 +5,7 @@
 //! see the same three answers from all of them.
 
 use std::io;
+use std::sync::Arc;
 
 use super::Block;
 
@@ -16,7 +17,7 @@ pub const BLOCK_BYTES: usize = 4 << 20;
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Called, from any thread, when a reader that said [`Polled::Pending`] has more to say.
-pub type Waker = Box<dyn Fn() + Send + Sync>;
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// What a partition has at the moment.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 pub mod column;
 pub mod csv;
 pub mod encode;
+pub mod evt;
 pub mod instant;
 pub mod json;
 pub mod number;
@@ -33,7 +34,8 @@ pub fn decoder(format: FileFormat, config: &DecoderConfig) -> Box<dyn Decoder> {
     match format {
         FileFormat::Jsonl => Box::new(json::JsonDecoder::new(config)),
         FileFormat::Csv { .. } => Box::new(csv::CsvDecoder::new(config)),
-        FileFormat::Evt | FileFormat::Parquet | FileFormat::Arrow => todo!("{format:?}"),
+        FileFormat::Evt => Box::new(evt::EvtDecoder::new(config)),
+        FileFormat::Parquet | FileFormat::Arrow => todo!("{format:?}"),
     }
 }
 
