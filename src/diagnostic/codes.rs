@@ -74,7 +74,70 @@ codes! {
     TOO_LARGE "E0120" "a program file is larger than the limit";
     TOO_MANY_ERRORS "E0121" "a file has more errors than are worth showing";
 
+    DECLARED_TWICE "E0201" "a name is declared twice";
+    UNKNOWN_SOURCE "E0202" "a stream reads something that is neither an event type nor a stream";
+    UNKNOWN_TYPE "E0203" "a type of that name does not exist";
+    STREAM_CYCLE "E0204" "streams read each other in a circle";
+    IMPORT_UNREADABLE "E0205" "an imported file cannot be read";
+    IMPORT_CYCLE "E0206" "files import each other in a circle";
+    TYPE_CYCLE "E0207" "types contain or extend each other in a circle";
+    UNKNOWN_CONNECTOR "E0208" "a connector of that name does not exist";
+    UNKNOWN_NAME "E0209" "a name in an expression is neither a field nor a constant";
+    UNKNOWN_FUNCTION "E0210" "a function of that name does not exist";
+    NO_MEMBER "E0211" "a record has no member of that name, or the value is no record";
+    NO_WINDOW_NAME "E0212" "`window_start`, `window_end` or `key` is used where there is none";
+    RECURSIVE_FUNCTION "E0213" "a function calls itself";
+    NO_STREAM "E0214" "a program declares no stream";
+
+    BAD_OPERANDS "E0301" "an operator does not take values of these types";
+    BAD_ARGUMENTS "E0302" "a function is called with the wrong arguments";
+    NOT_BOOL "E0303" "a condition is not a bool";
+    NO_COMMON_TYPE "E0304" "values that must have one type have nothing in common";
+    NULLABLE_RECORD "E0305" "a member of a value that may be null is taken with `.` instead of `?.`";
+    NOT_CONSTANT "E0306" "an expression must be constant and is not";
+    CONSTANT_FAILS "E0307" "a constant expression overflows or divides by zero";
+    MISSING_RETURN "E0308" "a function's block can end without `return`";
+    TYPE_MISMATCH "E0309" "a value does not have the type that was declared for it";
+    NOT_REPLAYABLE "E0310" "`now()` and its kin would make a replay differ from the live run";
+    BAD_CAST "E0311" "a value cannot be cast to that type";
+    NOT_ORDERED "E0312" "values of this type have no order";
+    BAD_EVENT_TIME "E0313" "the event time of a type is not a timestamp";
+
+    UNKNOWN_OPERATOR "E0401" "a stream operator of that name does not exist";
+    BAD_OPERATOR_ARGUMENTS "E0402" "an operator has too many, too few or unknown arguments";
+    UNNAMED_FIELD "E0403" "an expression needs a name to become a field";
+    DUPLICATE_FIELD "E0404" "two fields of a row have one name";
+    UNUSED_WINDOW "E0405" "a `.window` is followed by nothing that uses it";
+    WINDOW_NEEDED "E0406" "an operator needs a window, or its state would grow without bound";
+    MISPLACED_HAVING "E0407" "`.having` without an aggregate before it";
+    AFTER_EMIT "E0408" "an operator stands after `.emit`";
+    GIVEN_TWICE "E0409" "an operator that may be given once is given twice";
+    MISPLACED_WATERMARK "E0410" "`.watermark` does not stand next to the source";
+    MISPLACED_LATE "E0411" "`.late()` where no row can be late, or not at the head of a stream";
+    UNUSED_LATENESS "E0412" "`.allowed_lateness` in a stream without an operator that could use it";
+    MERGE_MISMATCH "E0413" "inputs of `merge` have fields of one name and of types with nothing in common";
+    MISPLACED_AGGREGATE "E0414" "an aggregate stands outside `.aggregate`";
+    NESTED_AGGREGATE "E0415" "an aggregate stands inside another";
+    UNAGGREGATED_FIELD "E0416" "a field stands in `.aggregate` outside any aggregate";
+
+    UNKNOWN_OPTION "E0501" "an option of that name does not exist";
+    BAD_OPTION "E0502" "the value of an option is of the wrong type or out of range";
+    MISSING_OPTION "E0503" "an option that must be given is missing";
+    UNKNOWN_KIND "E0504" "a connector kind of that name does not exist";
+
+    NO_EVENT_TIME "E0601" "a type has no event time";
+    UNDECLARED_TYPE "E0602" "a type is not declared and cannot be sampled from an input";
+    WRONG_DIRECTION "E0603" "a connector cannot be used in this direction (a source as a sink, or the reverse)";
+
+    NOT_SUPPORTED "E0901" "the language has it, this version does not";
+
     NEGATED_POWER "W0101" "unary minus binds tighter than `**`";
+    UNBOUNDED_STATE "W0102" "nothing bounds the state of an operator";
+    UNUSED_ALIAS "W0103" "an alias is never used";
+    UNUSED_STREAM "W0104" "a stream is neither an output nor read";
+    ONE_ROW_PER_GROUP "W0105" "an operator keeps all rows, because each group has only one";
+    NO_LATE_ROWS "W0106" "`.allowed_lateness` where no row can be late";
+    UNUSED_INPUT "W0107" "an input that no stream reads";
 }
 
 #[cfg(test)]

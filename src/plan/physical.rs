@@ -12,9 +12,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::connector::spec::{OutputFormat, Source};
+use crate::connector::spec::Source;
 use crate::data::{DataType, Schema};
 use crate::expr::{Aggregate, Expr};
+use crate::plan::logical::fits;
+pub use crate::sema::hir::{LogLevel, SortKey, Target, Windows};
 
 pub type NodeId = usize;
 
@@ -70,14 +72,6 @@ pub enum Step {
     Log { level: LogLevel, message: Expr },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
 /// Names a state by the program, not by its place in the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StateId {
@@ -116,33 +110,6 @@ pub enum KeyedKind {
     Limit { n: u64 },
 }
 
-/// How rows fall into windows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Windows {
-    /// `[start, end)` with `start = offset (mod slide)`; tumbling when `slide == size`. With a time
-    /// zone, whole days are aligned to local midnight.
-    Time {
-        size_ns: i64,
-        slide_ns: i64,
-        offset_ns: i64,
-        tz: Option<String>,
-    },
-    Session {
-        gap_ns: i64,
-    },
-    /// The last `size` rows of a key, every `slide` rows.
-    Count {
-        size: u64,
-        slide: u64,
-        partial: bool,
-    },
-    /// Rows of one firing upstream belong together: the window is (column `start`, column `end`).
-    Upstream {
-        start: usize,
-        end: usize,
-    },
-}
-
 /// What a window gives when it closes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WindowBody {
@@ -153,12 +120,6 @@ pub enum WindowBody {
     /// by (`_time`, `_seq`) stays). Output columns: those of the input, then `window_start`, `window_end`,
     /// unless the windows are [`Windows::Upstream`], whose rows have them already.
     Rows { order: Vec<SortKey>, limit: Option<u64>, distinct: Option<Vec<Expr>> },
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SortKey {
-    pub expr: Expr,
-    pub descending: bool,
 }
 
 /// What bounds the state of an operator.
@@ -183,30 +144,102 @@ pub struct Output {
     pub target: Target,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Target {
-    /// Where the command line says.
-    Default,
-    File {
-        path: String,
-        format: OutputFormat,
-    },
-}
-
-impl Windows {
-    /// Whether rows must be applied in (`_time`, `_seq`) order, so that they are buffered until the
-    /// watermark passes.
-    pub fn is_order_sensitive(&self) -> bool {
-        match self {
-            Windows::Session { .. } | Windows::Count { .. } => true,
-            Windows::Time { .. } | Windows::Upstream { .. } => false,
-        }
-    }
-}
-
 impl Keyed {
     /// Types of the key columns.
     pub fn key_types(&self) -> Vec<DataType> {
         self.key.iter().map(Expr::data_type).collect()
+    }
+}
+
+impl Plan {
+    /// Checks the invariants of the module's doc; a broken one is a mistake in the planner.
+    pub fn validate(&self) -> Result<(), String> {
+        let mut states = std::collections::BTreeSet::new();
+        for (id, node) in self.nodes.iter().enumerate() {
+            let place = |reason: String| format!("node {id} ({} of {}): {reason}", node.label, node.stream);
+            if node.op.inputs().iter().any(|i| *i >= id) {
+                return Err(place("it reads a later node".to_string()));
+            }
+            if node.output_delay_ns < 0 {
+                return Err(place("its delay is negative".to_string()));
+            }
+            self.validate_op(node).map_err(place)?;
+            if let Op::Keyed { keyed, .. } = &node.op
+                && !states.insert(&keyed.state)
+            {
+                return Err(place(format!("its state {:?} is another's too", keyed.state)));
+            }
+        }
+        match self.outputs.iter().find(|o| o.node >= self.nodes.len()) {
+            Some(output) => Err(format!("the output {} has no node", output.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_op(&self, node: &Node) -> Result<(), String> {
+        match &node.op {
+            Op::Source { source, output } => {
+                let source = &self.sources[*source];
+                let output = &source.outputs[*output];
+                let schema = &source.types[output.ty].schema;
+                let exprs = output.filter.iter().chain(&source.types[output.ty].time);
+                exprs.into_iter().try_for_each(|e| fits(e, schema))?;
+                if *schema != node.schema {
+                    return Err("its schema is not its type's".to_string());
+                }
+                Ok(())
+            }
+            Op::Chain { input, steps } => {
+                let mut schema = self.nodes[*input].schema.clone();
+                for step in steps {
+                    match step {
+                        Step::Filter(e) | Step::Print { expr: e, .. } | Step::Log { message: e, .. } => {
+                            fits(e, &schema)?;
+                        }
+                        Step::Project(exprs) => {
+                            exprs.iter().try_for_each(|e| fits(e, &schema))?;
+                            let fields = exprs.iter().map(|e| crate::data::Field::new("", e.data_type()));
+                            schema = Schema::new(fields.collect());
+                        }
+                    }
+                }
+                if schema.len() != node.schema.len() {
+                    return Err("its last step gives other columns".to_string());
+                }
+                Ok(())
+            }
+            Op::Keyed { input, keyed } => {
+                let schema = &self.nodes[*input].schema;
+                keyed.key.iter().try_for_each(|e| fits(e, schema))?;
+                let columns = keyed.kind.aggregates().iter().flat_map(|a| a.args.iter().zip(&a.arg_types));
+                columns.into_iter().try_for_each(|(i, ty)| fits(&Expr::column(*i, ty.clone()), schema))
+            }
+            Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Ok(()),
+        }
+    }
+}
+
+impl Op {
+    /// The nodes that it reads, a `Late` node its stateful operator.
+    pub fn inputs(&self) -> Vec<NodeId> {
+        match self {
+            Op::Source { .. } => Vec::new(),
+            Op::Chain { input, .. } | Op::Keyed { input, .. } => vec![*input],
+            Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Late { of } => vec![*of],
+        }
+    }
+}
+
+impl KeyedKind {
+    /// The aggregates that it computes.
+    pub fn aggregates(&self) -> &[Aggregate] {
+        match self {
+            KeyedKind::Window { body: WindowBody::Aggregate { aggregates }, .. }
+            | KeyedKind::Running { aggregates } => aggregates,
+            KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
+            | KeyedKind::Distinct { .. }
+            | KeyedKind::Limit { .. } => &[],
+        }
     }
 }

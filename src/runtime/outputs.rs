@@ -42,6 +42,7 @@ pub fn route(plan: &Plan, default: &DefaultOutput) -> Vec<Routed> {
         let stream = OutputStream { name: output.name.clone(), schema };
         let (destination, format) = match &output.target {
             Target::Default => (default.destination.clone(), default.format),
+            Target::Stdout { format } => (Destination::Stdout, *format),
             Target::File { path, format } => (Destination::of(path), *format),
         };
         Routed { stream, destination, format, meta: default.meta }

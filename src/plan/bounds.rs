@@ -1,0 +1,77 @@
+//! What bounds the state of each stateful operator, for `check` and `explain`.
+
+use crate::data::time::format_duration;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::plan::physical::{self, Bound};
+use crate::sema::hir::{self, Keyed, KeyedKind, OpKind, Windows};
+use crate::sema::typer::calls::keeps_all_values;
+
+/// The bound of an operator whose rows may be late by so much.
+pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
+    match &keyed.kind {
+        KeyedKind::Aggregate { windows, .. } | KeyedKind::Rows { windows, .. } => match windows {
+            Windows::Time { size_ns, .. } => Bound::Window { span_ns: size_ns.saturating_add(lateness_ns) },
+            Windows::Session { gap_ns } => Bound::Within { span_ns: gap_ns.saturating_add(lateness_ns) },
+            Windows::Count { .. } => Bound::KeyCount,
+            Windows::Upstream { .. } => Bound::Window { span_ns: 0 },
+        },
+        KeyedKind::Running { aggregates } => {
+            if aggregates.iter().any(|a| keeps_all_values(&a.function)) {
+                Bound::Nothing
+            } else {
+                Bound::KeyCount
+            }
+        }
+        KeyedKind::Distinct { within_ns: Some(within_ns), .. } => {
+            Bound::Within { span_ns: within_ns.saturating_add(lateness_ns) }
+        }
+        KeyedKind::Distinct { within_ns: None, .. } => Bound::Nothing,
+        KeyedKind::Limit { .. } => Bound::KeyCount,
+    }
+}
+
+/// What `check` says of a bound.
+pub fn sentence(bound: &Bound, key: bool) -> String {
+    match bound {
+        Bound::Window { span_ns: 0 } => "the rows of one window".to_string(),
+        Bound::Window { span_ns } => format!("open windows: {} of event time", format_duration(*span_ns)),
+        Bound::Within { span_ns } => format!("keys alive within {}", format_duration(*span_ns)),
+        Bound::KeyCount if key => "the number of keys".to_string(),
+        Bound::KeyCount => "one entry".to_string(),
+        Bound::Nothing => "nothing".to_string(),
+    }
+}
+
+/// For each stateful operator: the state's name and what bounds it.
+pub fn describe(plan: &physical::Plan) -> Vec<String> {
+    let keyed = plan.nodes.iter().filter_map(|n| match &n.op {
+        physical::Op::Keyed { keyed, .. } => Some((n, keyed)),
+        _ => None,
+    });
+    keyed
+        .map(|(node, keyed)| {
+            format!("{}: {} is bounded by {}", node.stream, node.label, sentence(&keyed.bound, !keyed.key.is_empty()))
+        })
+        .collect()
+}
+
+/// Warnings for operators that nothing bounds.
+pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for op in program.streams.iter().flat_map(|s| &s.ops) {
+        let OpKind::Keyed(keyed) = &op.kind else { continue };
+        if bound(keyed, 0) != Bound::Nothing {
+            continue;
+        }
+        let message = format!("nothing bounds the state of `.{}`", op.label);
+        let hint = match &keyed.kind {
+            KeyedKind::Distinct { .. } => "`within: 1h` forgets what is older",
+            KeyedKind::Aggregate { .. }
+            | KeyedKind::Rows { .. }
+            | KeyedKind::Running { .. }
+            | KeyedKind::Limit { .. } => "an aggregate that keeps its values needs `.window(…)`",
+        };
+        findings.push(Diagnostic::warning(codes::UNBOUNDED_STATE, op.span, message).with_hint(hint));
+    }
+    findings
+}

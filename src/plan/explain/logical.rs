@@ -1,0 +1,114 @@
+//! The logical plan as text and as a graph.
+
+use std::fmt::Write;
+
+use crate::data::Schema;
+use crate::data::time::format_duration;
+use crate::plan::bounds::{bound, sentence};
+use crate::plan::explain::dot::Graph;
+use crate::plan::explain::expr::expr;
+use crate::plan::explain::parts;
+use crate::plan::logical::{Node, Op, Plan};
+use crate::sema::hir::{self, Keyed, KeyedKind, Step};
+
+/// One line for each node: what it does, to what, and (indented) what comes out.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let late = plan.may_be_late();
+    for (id, node) in plan.nodes.iter().enumerate() {
+        writeln!(out, "{id}: {} [{}]", operator(plan, node), node.stream).expect("writing to a string");
+        if let Op::Keyed { input, keyed, lateness_ns } = &node.op {
+            let lateness_ns = if late[*input] { *lateness_ns } else { 0 };
+            let mut facts = vec![format!("state: {}", sentence(&bound(keyed, lateness_ns), !keyed.key.is_empty()))];
+            if lateness_ns != 0 {
+                facts.push(format!("delay {}", format_duration(lateness_ns)));
+            }
+            writeln!(out, "   {}", facts.join("; ")).expect("writing to a string");
+        }
+        writeln!(out, "   -> {}", parts::columns(&node.schema)).expect("writing to a string");
+    }
+    for output in &plan.outputs {
+        writeln!(out, "output {}: {} -> {}", output.name, output.node, parts::target(&output.target))
+            .expect("writing to a string");
+    }
+    out
+}
+
+pub fn dot(plan: &Plan) -> String {
+    let mut graph = Graph::new("logical");
+    for (id, node) in plan.nodes.iter().enumerate() {
+        graph.node(id, &node.stream, &operator(plan, node));
+        node.op.inputs().iter().for_each(|from| graph.edge(*from, id));
+    }
+    for output in &plan.outputs {
+        graph.output(output.node, &output.name, &parts::target(&output.target));
+    }
+    graph.finish()
+}
+
+fn operator(plan: &Plan, node: &Node) -> String {
+    match &node.op {
+        Op::Source { reader } => {
+            let reader = &plan.readers[*reader];
+            let (ty, scan) = (&plan.types[reader.ty], &plan.scans[reader.scan]);
+            let schema = plan.reader_schema(reader);
+            let mut out = format!("source {} of {}, {}", ty.name, scan.name, parts::watermark(&reader.watermark));
+            if let Some(time) = &reader.time {
+                out += &format!(", time {}", expr(time, &ty.schema));
+            }
+            if let Some(filter) = &reader.filter {
+                out += &format!(", where {}", expr(filter, &schema));
+            }
+            out
+        }
+        Op::Step { input, step } => {
+            format!("{} of {input}", self::step(step, &plan.nodes[*input].schema, &node.schema))
+        }
+        Op::Merge { inputs } => {
+            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("merge of {}", inputs.join(", "))
+        }
+        Op::Keyed { input, keyed, .. } => format!("{} of {input}", self::keyed(keyed, &plan.nodes[*input].schema)),
+        Op::Late { of } => format!("late rows of {of}"),
+        Op::Timer { inputs, period_ns } => {
+            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("timer {} after {}", format_duration(*period_ns), inputs.join(", "))
+        }
+    }
+}
+
+pub fn step(step: &Step, input: &Schema, output: &Schema) -> String {
+    match step {
+        Step::Filter(e) => format!("filter {}", expr(e, input)),
+        Step::Project(exprs) => format!("project {}", parts::named(exprs, input, output)),
+        Step::Print { prefix, expr: e } => format!("print {prefix:?} {}", expr(e, input)),
+        Step::Log { level, message } => format!("log {} {}", parts::level(*level), expr(message, input)),
+    }
+}
+
+pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
+    let what = match &keyed.kind {
+        KeyedKind::Aggregate { windows, aggregates } => {
+            format!("window {}: {}", parts::windows(windows, input), calls(aggregates, input))
+        }
+        KeyedKind::Rows { windows, order, limit, distinct } => {
+            let rows = parts::rows(order, *limit, distinct.as_deref(), input);
+            format!("window {}: rows {rows}", parts::windows(windows, input))
+        }
+        KeyedKind::Running { aggregates } => format!("running {}", calls(aggregates, input)),
+        KeyedKind::Distinct { by, within_ns } => {
+            let within = within_ns.map_or(String::new(), |ns| format!(" within {}", format_duration(ns)));
+            format!("distinct {}{within}", parts::exprs(by, input))
+        }
+        KeyedKind::Limit { n } => format!("limit {n}"),
+    };
+    if keyed.key.is_empty() { what } else { format!("{what} by {}", parts::exprs(&keyed.key, input)) }
+}
+
+fn calls(aggregates: &[hir::AggregateCall], input: &Schema) -> String {
+    let call = |a: &hir::AggregateCall| {
+        let args: Vec<String> = a.args.iter().map(|e| expr(e, input)).collect();
+        parts::aggregate(&a.function, &args)
+    };
+    aggregates.iter().map(call).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,9 @@
+//! Every stage of the compiler as text that people read and goldens pin: stable, and complete enough
+//! to tell two plans apart.
+
+mod dot;
+pub mod expr;
+pub mod hir;
+pub mod logical;
+mod parts;
+pub mod physical;

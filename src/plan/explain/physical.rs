@@ -1,0 +1,160 @@
+//! The physical plan as text and as a graph.
+
+use std::fmt::Write;
+
+use crate::data::Schema;
+use crate::data::time::format_duration;
+use crate::expr::Aggregate;
+use crate::plan::bounds::sentence;
+use crate::plan::explain::dot::Graph;
+use crate::plan::explain::expr::expr;
+use crate::plan::explain::parts;
+use crate::plan::physical::{Keyed, KeyedKind, Node, Op, Plan, Step, WindowBody};
+
+/// Sources first, then one block for each node, then the outputs.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string");
+    for (i, source) in plan.sources.iter().enumerate() {
+        line(format!("source {i}: {}, on error {}", parts::input(&source.input), parts::on_error(source.on_error)));
+        for ty in &source.types {
+            let sampled = if ty.sampled { " (sampled)" } else { "" };
+            let time = ty.time.as_ref().map_or("from the format".to_string(), |e| expr(e, &ty.schema));
+            line(format!("   type {}{sampled}: {}; time {time}", ty.name, parts::columns(&ty.schema)));
+        }
+        for (j, output) in source.outputs.iter().enumerate() {
+            let ty = &source.types[output.ty];
+            let filter = output.filter.as_ref().map_or(String::new(), |e| format!(", where {}", expr(e, &ty.schema)));
+            let seq = if output.seq { ", seq" } else { "" };
+            line(format!("   output {j}: {}, {}{seq}{filter}", ty.name, parts::watermark(&output.watermark)));
+        }
+    }
+    for (id, node) in plan.nodes.iter().enumerate() {
+        line(format!("{id}: {} [{}]", operator(plan, node), node.stream));
+        for detail in details(plan, node) {
+            line(format!("   {detail}"));
+        }
+        line(format!("   -> {}", parts::columns(&node.schema)));
+    }
+    for output in &plan.outputs {
+        line(format!("output {}: {} -> {}", output.name, output.node, parts::target(&output.target)));
+    }
+    out
+}
+
+pub fn dot(plan: &Plan) -> String {
+    let mut graph = Graph::new("physical");
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let mut label = operator(plan, node);
+        for detail in details(plan, node) {
+            label += &format!("\n{detail}");
+        }
+        graph.node(id, &node.stream, &label);
+        node.op.inputs().iter().for_each(|from| graph.edge(*from, id));
+    }
+    for output in &plan.outputs {
+        graph.output(output.node, &output.name, &parts::target(&output.target));
+    }
+    graph.finish()
+}
+
+/// The node in one line.
+pub fn operator(plan: &Plan, node: &Node) -> String {
+    match &node.op {
+        Op::Source { source, output } => {
+            let ty = plan.sources[*source].outputs[*output].ty;
+            format!("source {source} output {output} ({})", plan.sources[*source].types[ty].name)
+        }
+        Op::Chain { input, .. } => format!("chain of {input}"),
+        Op::Merge { inputs } => {
+            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("merge of {}", inputs.join(", "))
+        }
+        Op::Keyed { input, keyed } => format!("{} of {input}", kind(keyed, &plan.nodes[*input].schema)),
+        Op::Late { of } => format!("late rows of {of}"),
+        Op::Timer { inputs, period_ns } => {
+            let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("timer {} after {}", format_duration(*period_ns), inputs.join(", "))
+        }
+    }
+}
+
+fn details(plan: &Plan, node: &Node) -> Vec<String> {
+    match &node.op {
+        Op::Chain { input, steps } => chain(&plan.nodes[*input].schema, steps, &node.schema),
+        Op::Keyed { input, keyed } => {
+            let schema = &plan.nodes[*input].schema;
+            let exchange = if keyed.key.is_empty() {
+                "to one worker".to_string()
+            } else {
+                format!("exchange by {}", parts::exprs(&keyed.key, schema))
+            };
+            let state = &keyed.state;
+            let mut facts = vec![
+                exchange,
+                format!("state {}/{}/{}", state.stream, state.kind, state.ordinal),
+                format!("bounded by {}", sentence(&keyed.bound, !keyed.key.is_empty())),
+            ];
+            if keyed.lateness_ns != 0 {
+                facts.push(format!("lateness {}", format_duration(keyed.lateness_ns)));
+            }
+            if keyed.keeps_late {
+                facts.push("late rows kept".to_string());
+            }
+            vec![facts.join("; ")]
+        }
+        Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Vec::new(),
+    }
+}
+
+fn chain(input: &Schema, steps: &[Step], output: &Schema) -> Vec<String> {
+    let last = steps.iter().rposition(|s| matches!(s, Step::Project(_)));
+    let mut schema = input.clone();
+    let mut lines = Vec::with_capacity(steps.len());
+    for (i, step) in steps.iter().enumerate() {
+        match step {
+            Step::Filter(e) => lines.push(format!("filter {}", expr(e, &schema))),
+            Step::Print { prefix, expr: e } => lines.push(format!("print {prefix:?} {}", expr(e, &schema))),
+            Step::Log { level, message } => {
+                lines.push(format!("log {} {}", parts::level(*level), expr(message, &schema)));
+            }
+            Step::Project(exprs) => {
+                // Only the last projection's names are known; columns in between are numbered.
+                let names = |i: usize| format!("#{i}");
+                let next = if last == Some(i) {
+                    output.clone()
+                } else {
+                    let field = |(i, e): (usize, &crate::expr::Expr)| crate::data::Field::new(names(i), e.data_type());
+                    Schema::new(exprs.iter().enumerate().map(field).collect())
+                };
+                lines.push(format!("project {}", parts::named(exprs, &schema, &next)));
+                schema = next;
+            }
+        }
+    }
+    lines
+}
+
+fn kind(keyed: &Keyed, input: &Schema) -> String {
+    match &keyed.kind {
+        KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
+            format!("window {}: {}", parts::windows(windows, input), calls(aggregates, input))
+        }
+        KeyedKind::Window { windows, body: WindowBody::Rows { order, limit, distinct } } => {
+            let rows = parts::rows(order, *limit, distinct.as_deref(), input);
+            format!("window {}: rows {rows}", parts::windows(windows, input))
+        }
+        KeyedKind::Running { aggregates } => format!("running {}", calls(aggregates, input)),
+        KeyedKind::Distinct { by, within_ns } => {
+            let within = within_ns.map_or(String::new(), |ns| format!(" within {}", format_duration(ns)));
+            format!("distinct {}{within}", parts::exprs(by, input))
+        }
+        KeyedKind::Limit { n } => format!("limit {n}"),
+    }
+}
+
+fn calls(aggregates: &[Aggregate], input: &Schema) -> String {
+    let name = |i: &usize| input.fields.get(*i).map_or("?".to_string(), |f| f.name.clone());
+    let call = |a: &Aggregate| parts::aggregate(&a.function, &a.args.iter().map(name).collect::<Vec<_>>());
+    aggregates.iter().map(call).collect::<Vec<_>>().join(", ")
+}

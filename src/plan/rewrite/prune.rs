@@ -1,0 +1,318 @@
+//! Removes columns, aggregates and nodes that nobody reads, and settles which fields sources decode.
+//!
+//! Which fields a source decodes is settled once, on the plan as it was built: a row must be valid in
+//! every field that the program uses, whatever filters come first, so no later rewrite may change it.
+
+use std::collections::BTreeSet;
+
+use crate::data::Schema;
+use crate::expr::Expr;
+use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
+use crate::plan::rewrite::{Rebuilt, add_columns, remap};
+use crate::sema::hir::{AggregateCall, Keyed, KeyedKind, Step, Windows};
+
+/// Narrows every source to the fields that the program uses: by any reader of its type and scan, and
+/// for its event time.
+pub fn settle_fields(mut plan: Plan) -> Plan {
+    let needed = needed_columns(&plan);
+    let mut used: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); plan.readers.len()];
+    for (node, columns) in plan.nodes.iter().zip(&needed) {
+        if let (Op::Source { reader }, Some(columns)) = (&node.op, columns) {
+            used[*reader].extend(columns.iter().map(|c| plan.readers[*reader].fields[*c]));
+        }
+    }
+    for (i, reader) in plan.readers.iter().enumerate() {
+        for time in plan.types[reader.ty].time.iter().chain(&reader.time) {
+            add_columns(time, &mut used[i]);
+        }
+    }
+    let of = |reader: usize| (plan.readers[reader].ty, plan.readers[reader].scan);
+    let fields: Vec<BTreeSet<usize>> = (0..plan.readers.len())
+        .map(|r| (0..used.len()).filter(|s| of(*s) == of(r)).flat_map(|s| used[s].iter().copied()).collect())
+        .collect();
+    let kept: Vec<Vec<usize>> = plan
+        .readers
+        .iter()
+        .zip(&fields)
+        .map(|(reader, fields)| {
+            let at = |f: &usize| reader.fields.iter().position(|g| g == f);
+            fields.iter().filter_map(at).collect()
+        })
+        .collect();
+    for (reader, fields) in plan.readers.iter_mut().zip(&fields) {
+        reader.fields = fields.iter().copied().collect();
+    }
+    rebuild(plan, &needed, Some(&kept))
+}
+
+/// Removes what nobody reads; the fields of sources stay.
+pub fn prune(plan: Plan) -> Plan {
+    let needed = needed_columns(&plan);
+    rebuild(plan, &needed, None)
+}
+
+/// By node: the columns that are read of it; `None`: nothing depends on the node at all.
+fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
+    let mut needed: Vec<Option<BTreeSet<usize>>> = vec![None; plan.nodes.len()];
+    for output in &plan.outputs {
+        let all = 0..plan.nodes[output.node].schema.len();
+        needed[output.node].get_or_insert_default().extend(all);
+    }
+    for (id, node) in plan.nodes.iter().enumerate().rev() {
+        if let Op::Step { step: Step::Print { .. } | Step::Log { .. }, .. } = &node.op {
+            needed[id].get_or_insert_default();
+        }
+        let Some(columns) = needed[id].clone() else { continue };
+        match &node.op {
+            Op::Source { .. } => {}
+            Op::Step { input, step } => {
+                let into = needed[*input].get_or_insert_default();
+                step_needs(step, &columns, into);
+            }
+            Op::Merge { inputs } => {
+                for input in inputs {
+                    needed[*input].get_or_insert_default().extend(&columns);
+                }
+            }
+            Op::Keyed { input, keyed, .. } => {
+                let width = plan.nodes[*input].schema.len();
+                keyed_needs(keyed, &columns, width, needed[*input].get_or_insert_default());
+            }
+            Op::Late { of } => {
+                needed[*of].get_or_insert_default();
+                if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
+                    needed[*input].get_or_insert_default().extend(&columns);
+                }
+            }
+            Op::Timer { inputs, .. } => {
+                for input in inputs {
+                    needed[*input].get_or_insert_default();
+                }
+            }
+        }
+    }
+    needed
+}
+
+fn step_needs(step: &Step, columns: &BTreeSet<usize>, into: &mut BTreeSet<usize>) {
+    match step {
+        Step::Filter(e) | Step::Print { expr: e, .. } | Step::Log { message: e, .. } => {
+            into.extend(columns);
+            add_columns(e, into);
+        }
+        Step::Project(exprs) => columns.iter().for_each(|c| add_columns(&exprs[*c], into)),
+    }
+}
+
+fn keyed_needs(keyed: &Keyed, columns: &BTreeSet<usize>, width: usize, into: &mut BTreeSet<usize>) {
+    keyed.key.iter().for_each(|e| add_columns(e, into));
+    if let Some(Windows::Upstream { start, end }) = keyed.windows() {
+        into.extend([*start, *end]);
+    }
+    match &keyed.kind {
+        KeyedKind::Aggregate { aggregates, .. } => {
+            let first = keyed.key.len() + 2;
+            kept_aggregates(aggregates, first, columns).flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
+        }
+        KeyedKind::Running { aggregates } => {
+            let first = keyed.key.len();
+            kept_aggregates(aggregates, first, columns).flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
+        }
+        KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
+            into.extend(columns.iter().filter(|c| **c < width));
+            let visited: Result<(), ()> = keyed.for_each_expr(&mut |e| {
+                add_columns(e, into);
+                Ok(())
+            });
+            debug_assert!(visited.is_ok());
+        }
+    }
+}
+
+/// The aggregates whose results are read; `first` is the column of the first.
+fn kept_aggregates<'a>(
+    aggregates: &'a [AggregateCall],
+    first: usize,
+    columns: &'a BTreeSet<usize>,
+) -> impl Iterator<Item = &'a AggregateCall> {
+    aggregates.iter().enumerate().filter(move |(i, _)| columns.contains(&(first + i))).map(|(_, a)| a)
+}
+
+/// Where a node's old columns are among its new ones; `None`: gone.
+type Moved = Vec<Option<usize>>;
+
+fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Option<&[Vec<usize>]>) -> Plan {
+    let exact: BTreeSet<NodeId> = plan.outputs.iter().map(|o| o.node).collect();
+    let mut out = Rebuilt::new(plan.nodes.len());
+    let mut columns: Vec<Moved> = Vec::with_capacity(plan.nodes.len());
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let Some(wanted) = &needed[id] else {
+            // Nobody refers to it, so neither id nor columns are ever looked up.
+            out.moved.push(usize::MAX);
+            columns.push(Vec::new());
+            continue;
+        };
+        let mut node = node.clone();
+        let moved = match &mut node.op {
+            Op::Source { reader } => match source_columns {
+                Some(kept) => select(&mut node.schema, &kept[*reader]),
+                None => (0..node.schema.len()).map(Some).collect(),
+            },
+            Op::Step { input, step } => {
+                let before = &columns[*input];
+                *input = out.moved[*input];
+                match step {
+                    Step::Project(exprs) => {
+                        prune_projection(exprs, &mut node.schema, wanted, before, exact.contains(&id))
+                    }
+                    Step::Filter(e) | Step::Print { expr: e, .. } | Step::Log { message: e, .. } => {
+                        *e = at(std::mem::replace(e, Expr::EventTime), before);
+                        node.schema = out.nodes[*input].schema.clone();
+                        before.clone()
+                    }
+                }
+            }
+            Op::Merge { inputs } => {
+                for input in inputs.iter_mut() {
+                    *input = aligned(*input, &plan, wanted, &columns, &mut out);
+                }
+                let kept: Vec<usize> = wanted.iter().copied().collect();
+                select(&mut node.schema, &kept)
+            }
+            Op::Keyed { input, keyed, .. } => {
+                let before = &columns[*input];
+                *input = out.moved[*input];
+                let width = before.len();
+                keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, wanted, before, width)
+            }
+            Op::Late { of } => {
+                let Op::Keyed { input, .. } = &plan.nodes[*of].op else {
+                    unreachable!("late rows are of a keyed node")
+                };
+                node.schema = out.nodes[out.moved[*input]].schema.clone();
+                *of = out.moved[*of];
+                columns[*input].clone()
+            }
+            Op::Timer { inputs, .. } => {
+                inputs.iter_mut().for_each(|i| *i = out.moved[*i]);
+                vec![Some(0)]
+            }
+        };
+        let mut new = out.push(node);
+        let mut moved = moved;
+        if exact.contains(&id) && !moved.iter().enumerate().all(|(i, m)| *m == Some(i)) {
+            new = restored(&plan.nodes[id], new, &moved, &mut out);
+            moved = (0..moved.len()).map(Some).collect();
+        }
+        out.moved.push(new);
+        columns.push(moved);
+    }
+    out.finish(plan)
+}
+
+fn at(e: Expr, moved: &Moved) -> Expr {
+    remap(e, &|i| moved[i].expect("a column that is read is kept"))
+}
+
+/// Keeps the columns `kept` of a schema.
+fn select(schema: &mut Schema, kept: &[usize]) -> Moved {
+    let mut moved = vec![None; schema.len()];
+    for (new, old) in kept.iter().enumerate() {
+        moved[*old] = Some(new);
+    }
+    schema.fields = kept.iter().map(|i| schema.fields[*i].clone()).collect();
+    moved
+}
+
+/// Keeps the expressions that are read, equal ones once; a projection that is an output keeps all.
+fn prune_projection(
+    exprs: &mut Vec<Expr>,
+    schema: &mut Schema,
+    wanted: &BTreeSet<usize>,
+    before: &Moved,
+    exact: bool,
+) -> Moved {
+    let mut moved: Moved = vec![None; exprs.len()];
+    let mut kept: Vec<Expr> = Vec::new();
+    let mut fields = Vec::new();
+    for i in wanted {
+        let e = at(exprs[*i].clone(), before);
+        let known = if exact { None } else { kept.iter().position(|k| *k == e) };
+        moved[*i] = Some(known.unwrap_or(kept.len()));
+        if known.is_none() {
+            kept.push(e);
+            fields.push(schema.fields[*i].clone());
+        }
+    }
+    *exprs = kept;
+    schema.fields = fields;
+    moved
+}
+
+/// The input of a merge with exactly the columns `wanted`.
+fn aligned(input: NodeId, plan: &Plan, wanted: &BTreeSet<usize>, columns: &[Moved], out: &mut Rebuilt) -> NodeId {
+    let new = out.moved[input];
+    let moved = &columns[input];
+    let fits = wanted.iter().enumerate().all(|(to, from)| moved[*from] == Some(to));
+    if fits && out.nodes[new].schema.len() == wanted.len() {
+        return new;
+    }
+    let old = &plan.nodes[input];
+    let all = same_columns(&old.schema);
+    let exprs = wanted.iter().map(|i| at(all[*i].clone(), moved)).collect();
+    let schema = Schema::new(wanted.iter().map(|i| old.schema.fields[*i].clone()).collect());
+    let op = Op::Step { input: new, step: Step::Project(exprs) };
+    out.push(Node { stream: old.stream.clone(), label: "merge".to_string(), op, schema })
+}
+
+/// A projection that gives a node's columns as they were.
+fn restored(old: &Node, new: NodeId, moved: &Moved, out: &mut Rebuilt) -> NodeId {
+    let exprs = same_columns(&old.schema).into_iter().map(|e| at(e, moved)).collect();
+    let op = Op::Step { input: new, step: Step::Project(exprs) };
+    out.push(Node { stream: old.stream.clone(), label: "select".to_string(), op, schema: old.schema.clone() })
+}
+
+fn keyed_columns(
+    keyed: &mut Keyed,
+    schema: &mut Schema,
+    input: &Schema,
+    wanted: &BTreeSet<usize>,
+    before: &Moved,
+    width: usize,
+) -> Moved {
+    let fixed = keyed.key.len();
+    match &mut keyed.kind {
+        KeyedKind::Aggregate { aggregates, .. } => {
+            let moved = keep_aggregates(aggregates, fixed + 2, schema, wanted);
+            keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
+            moved
+        }
+        KeyedKind::Running { aggregates } => {
+            let moved = keep_aggregates(aggregates, fixed, schema, wanted);
+            keyed.map(&mut |e| at(e, before), &|i| i);
+            moved
+        }
+        KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
+            let added = schema.fields.split_off(width);
+            keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
+            schema.fields = input.fields.clone();
+            let mut moved = before.clone();
+            for field in added {
+                moved.push(Some(schema.len()));
+                schema.fields.push(field);
+            }
+            moved
+        }
+    }
+}
+
+fn keep_aggregates(
+    aggregates: &mut Vec<AggregateCall>,
+    first: usize,
+    schema: &mut Schema,
+    wanted: &BTreeSet<usize>,
+) -> Moved {
+    let all: Vec<usize> = (0..schema.len()).filter(|i| *i < first || wanted.contains(i)).collect();
+    *aggregates = kept_aggregates(aggregates, first, wanted).cloned().collect();
+    select(schema, &all)
+}

@@ -1,0 +1,166 @@
+//! What the whole program can see: types, constants, functions, connectors, and the names of streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::{Diagnostic, codes};
+use crate::expr::{Expr, FunctionRef};
+use crate::sema::fold::{fold, is_constant};
+use crate::sema::typer::{Place, Typer, check_functions};
+use crate::sema::types::{TypeDecl, Types};
+use crate::syntax::ast::{self, Arg, BlockOption, DeclarationKind, FnBody, Name, Param, StreamOp, TypeExpr};
+
+/// The declarations of all files.
+#[derive(Default)]
+pub struct Globals<'a> {
+    pub types: Types<'a>,
+    /// Folded to literals; `None`: wrong, and reported.
+    pub consts: BTreeMap<String, Option<Expr>>,
+    pub functions: BTreeMap<String, Function<'a>>,
+    /// Functions that are wrong, so that calls of them say nothing more.
+    pub bad_functions: BTreeSet<String>,
+    pub connectors: BTreeMap<String, ConnectorDecl<'a>>,
+    pub streams: Vec<StreamDecl<'a>>,
+    /// `window:` blocks.
+    pub window_options: Vec<&'a [BlockOption]>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Function<'a> {
+    pub name: &'a Name,
+    pub params: &'a [Param],
+    pub result: Option<&'a TypeExpr>,
+    pub body: &'a FnBody,
+}
+
+#[derive(Clone, Copy)]
+pub struct ConnectorDecl<'a> {
+    pub name: &'a Name,
+    pub kind: &'a Name,
+    pub args: &'a [Arg],
+}
+
+#[derive(Clone, Copy)]
+pub struct StreamDecl<'a> {
+    pub name: &'a Name,
+    pub source: &'a ast::Source,
+    pub ops: &'a [StreamOp],
+}
+
+type ConstDecl<'a> = (&'a Name, Option<&'a TypeExpr>, &'a ast::Expr);
+
+/// Collects the declarations of `files` (imported ones first) and checks all but the streams.
+pub fn collect<'a>(files: &'a [ast::Program], findings: &mut Vec<Diagnostic>) -> Globals<'a> {
+    let mut globals = Globals::default();
+    let mut types: BTreeMap<String, TypeDecl<'a>> = BTreeMap::new();
+    let mut consts: Vec<ConstDecl<'a>> = Vec::new();
+    let mut names: BTreeMap<&'a str, &'a Name> = BTreeMap::new();
+    for declaration in files.iter().flat_map(|f| &f.declarations) {
+        if let Some(name) = declared_name(&declaration.kind)
+            && !is_first(name, &mut names, findings)
+        {
+            continue;
+        }
+        match &declaration.kind {
+            DeclarationKind::Event { name, extends, members } => {
+                types.insert(name.text.clone(), TypeDecl::Event { name, extends: extends.as_ref(), members });
+            }
+            DeclarationKind::TypeAlias { name, ty } => {
+                types.insert(name.text.clone(), TypeDecl::Alias { name, ty });
+            }
+            DeclarationKind::Const { name, ty, value } => consts.push((name, ty.as_ref(), value)),
+            DeclarationKind::Fn { name, params, result, body } => {
+                let function = Function { name, params, result: result.as_ref(), body };
+                globals.functions.insert(name.text.clone(), function);
+            }
+            DeclarationKind::Import { .. } => {}
+            DeclarationKind::Connector { name, kind, args } => {
+                globals.connectors.insert(name.text.clone(), ConnectorDecl { name, kind, args });
+            }
+            DeclarationKind::Stream { name, source, ops } => globals.streams.push(StreamDecl { name, source, ops }),
+            DeclarationKind::Table { name, .. } => not_supported(findings, name, "tables"),
+            DeclarationKind::Pattern { name } => not_supported(findings, name, "patterns"),
+            DeclarationKind::Block { keyword, options } => match keyword.text.as_str() {
+                "window" => globals.window_options.push(options),
+                "state" => not_supported(findings, keyword, "`state:` blocks"),
+                "checkpoint" => not_supported(findings, keyword, "`checkpoint:` blocks"),
+                other => not_supported(findings, keyword, &format!("`{other}:` blocks")),
+            },
+        }
+    }
+    globals.types = Types::new(types);
+    globals.types.check(findings);
+    // The checks read the globals that they complete, one kind of declaration after the other.
+    for (name, ty, value) in consts {
+        let value = constant(&globals, name, ty, value, findings);
+        globals.consts.insert(name.text.clone(), value);
+    }
+    globals.bad_functions = check_functions(&globals, findings);
+    globals
+}
+
+fn not_supported(findings: &mut Vec<Diagnostic>, name: &Name, what: &str) {
+    findings.push(Diagnostic::error(codes::NOT_SUPPORTED, name.span, format!("{what} are not supported yet")));
+}
+
+fn declared_name(kind: &DeclarationKind) -> Option<&Name> {
+    match kind {
+        DeclarationKind::Event { name, .. }
+        | DeclarationKind::TypeAlias { name, .. }
+        | DeclarationKind::Const { name, .. }
+        | DeclarationKind::Fn { name, .. }
+        | DeclarationKind::Connector { name, .. }
+        | DeclarationKind::Stream { name, .. }
+        | DeclarationKind::Table { name, .. }
+        | DeclarationKind::Pattern { name } => Some(name),
+        DeclarationKind::Import { .. } | DeclarationKind::Block { .. } => None,
+    }
+}
+
+/// All declarations share one space of names: the first one stands.
+fn is_first<'a>(name: &'a Name, names: &mut BTreeMap<&'a str, &'a Name>, findings: &mut Vec<Diagnostic>) -> bool {
+    if FunctionRef::by_name(&name.text).is_some() {
+        let message = format!("`{}` is a function of the language", name.text);
+        findings.push(Diagnostic::error(codes::DECLARED_TWICE, name.span, message).with_hint("choose another name"));
+        return false;
+    }
+    if let Some(first) = names.get(name.text.as_str()) {
+        let message = format!("`{}` is declared twice", name.text);
+        let found = Diagnostic::error(codes::DECLARED_TWICE, name.span, message);
+        findings.push(found.with_label(first.span, "it is first declared here"));
+        return false;
+    }
+    names.insert(&name.text, name);
+    true
+}
+
+fn constant(
+    globals: &Globals<'_>,
+    name: &Name,
+    ty: Option<&TypeExpr>,
+    value: &ast::Expr,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Expr> {
+    let mut typer = Typer::new(globals, Place::Constant, findings);
+    let mut typed = typer.expr(value)?;
+    if let Some(ty) = ty {
+        let ty = globals.types.resolve(ty, typer.findings)?;
+        typed = typer.fitted(typed, &ty.ty, value.span, codes::TYPE_MISMATCH, &name.text)?;
+    }
+    folded(typed, value, findings)
+}
+
+/// A constant expression as a literal, or what keeps it from being one.
+pub fn folded(typed: Expr, written: &ast::Expr, findings: &mut Vec<Diagnostic>) -> Option<Expr> {
+    if !is_constant(&typed) {
+        findings.push(Diagnostic::error(codes::NOT_CONSTANT, written.span, "this must be a constant expression"));
+        return None;
+    }
+    match fold(typed) {
+        Ok(literal) => Some(literal),
+        Err(_) => {
+            let message = "the constant cannot be computed (an overflow, a division by zero, or a failed cast)";
+            findings.push(Diagnostic::error(codes::CONSTANT_FAILS, written.span, message));
+            None
+        }
+    }
+}

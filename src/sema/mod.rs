@@ -1,0 +1,212 @@
+//! From what was written to what is meant: scopes, types, and the end of sugar.
+//!
+//! ```text
+//! ast of all files ─ globals ─> types, constants, functions, connectors
+//!                  ─ streams ─> for each, in the order in which they read each other: source, then operators
+//!                              └> hir::Program
+//! ```
+//!
+//! Every rejection of a program happens here, and all of them in one run: a declaration or operator
+//! that is wrong is reported and left out, and whoever depends on it stays silent.
+
+pub mod arguments;
+pub mod connector;
+pub mod fold;
+pub mod globals;
+pub mod hir;
+pub mod inputs;
+mod ops;
+pub mod row;
+mod source;
+pub mod typer;
+pub mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::connector::spec::{OnError, WatermarkStrategy};
+use crate::diagnostic::{Diagnostic, Severity, codes};
+use crate::sema::connector::Connectors;
+use crate::sema::globals::{Globals, StreamDecl};
+use crate::sema::hir::{Output, Source, Stream, StreamId, Target};
+use crate::sema::inputs::{CommandInput, InputTable, Surroundings};
+use crate::sema::ops::{Chain, Defaults, Origin};
+use crate::syntax::ast;
+
+/// What the command line says about a program's inputs.
+pub struct Environment<'e> {
+    pub inputs: &'e [CommandInput],
+    pub surroundings: &'e mut dyn Surroundings,
+    /// What malformed rows become where the program does not say.
+    pub on_error: OnError,
+}
+
+/// Checks a program, whose `files` come in the order in which they import each other, the main file
+/// last. There is a program if and only if there is no error.
+pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<hir::Program>, Vec<Diagnostic>) {
+    let mut findings = Vec::new();
+    let globals = globals::collect(files, &mut findings);
+    let connectors = Connectors::read(&globals, &mut findings);
+    let defaults = ops::read_defaults(&globals, &mut findings);
+    let undeclared = source::undeclared(&globals);
+    let Environment { inputs, surroundings, on_error } = environment;
+    let inputs = InputTable::new(&globals, &connectors, inputs, surroundings, on_error, undeclared);
+    let mut analyzer = Analyzer {
+        globals: &globals,
+        connectors: &connectors,
+        defaults: &defaults,
+        inputs,
+        findings,
+        built: BTreeMap::new(),
+        path: Vec::new(),
+        streams: Vec::new(),
+        origins: Vec::new(),
+    };
+    for decl in &globals.streams {
+        analyzer.stream(decl);
+    }
+    analyzer.settle_outputs();
+    let Analyzer { inputs, mut findings, streams, .. } = analyzer;
+    if globals.streams.is_empty() && findings.is_empty() {
+        let end = diagnostic_end(files);
+        findings.push(Diagnostic::error(codes::NO_STREAM, end, "the program has no stream"));
+    }
+    findings.sort_by_key(|d| (d.span.file, d.span.start));
+    if findings.iter().any(|d| d.severity == Severity::Error) {
+        return (None, findings);
+    }
+    for unused in inputs.unused() {
+        let message = format!("no stream reads the input {}", unused.name);
+        findings.push(Diagnostic::warning(codes::UNUSED_INPUT, Default::default(), message));
+    }
+    let InputTable { types, scans, .. } = inputs;
+    (Some(hir::Program { types, scans, streams, watermark: defaults.watermark }), findings)
+}
+
+fn diagnostic_end(files: &[ast::Program]) -> crate::diagnostic::Span {
+    let last = files.last().and_then(|f| f.declarations.last());
+    last.map_or(Default::default(), |d| d.span)
+}
+
+/// The streams, while they are built.
+struct Analyzer<'a, 'e> {
+    globals: &'e Globals<'a>,
+    connectors: &'e Connectors,
+    defaults: &'e Defaults,
+    inputs: InputTable<'e, 'a>,
+    findings: Vec<Diagnostic>,
+    /// `None`: wrong, and reported.
+    built: BTreeMap<&'a str, Option<StreamId>>,
+    /// Streams that are being built, each because the one before reads it.
+    path: Vec<&'a str>,
+    streams: Vec<Stream>,
+    /// By stream: what its readers must know of where its rows come from.
+    origins: Vec<Origin>,
+}
+
+impl<'a> Analyzer<'a, '_> {
+    /// Builds a stream, and those that it reads before it.
+    fn stream(&mut self, decl: &StreamDecl<'a>) -> Option<StreamId> {
+        let name = decl.name.text.as_str();
+        if let Some(built) = self.built.get(name) {
+            return *built;
+        }
+        if let Some(depth) = self.path.iter().position(|n| *n == name) {
+            let path = self.path[depth..].join(" -> ");
+            let message = format!("`{name}` reads itself ({path} -> {name})");
+            self.findings.push(Diagnostic::error(codes::STREAM_CYCLE, decl.name.span, message));
+            // All members of the circle are wrong, and one diagnostic says so.
+            return None;
+        }
+        self.path.push(name);
+        let stream = self.build(decl);
+        self.path.pop();
+        let id = stream.map(|(stream, origin)| {
+            self.streams.push(stream);
+            self.origins.push(origin);
+            self.streams.len() - 1
+        });
+        self.built.insert(name, id);
+        id
+    }
+
+    fn build(&mut self, decl: &StreamDecl<'a>) -> Option<(Stream, Origin)> {
+        let errors = self.errors();
+        let (source, row, origin, ops) = self.source(decl)?;
+        let source_schema = row.schema.clone();
+        let mut chain =
+            Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
+        for op in ops {
+            let before = chain.findings.len();
+            if chain.read(op).is_none() && chain.changes_fields(op) {
+                // What follows would be judged by the wrong fields.
+                if chain.findings.len() > before {
+                    return None;
+                }
+            }
+        }
+        chain.finish();
+        let lateness_ns = chain.settled_lateness();
+        let outputs = chain.take_outputs();
+        let end = chain.end();
+        let watermark = chain.watermark.take().map(|(change, _)| change);
+        let (ops, schema) = (std::mem::take(&mut chain.ops), chain.row.schema.clone());
+        let strategy = watermark.as_ref().map_or(&self.defaults.watermark, |w| &w.watermark).strategy;
+        self.check_event_time(decl, &source, strategy, watermark.as_ref().is_some_and(|w| w.on.is_some()));
+        let stream = Stream {
+            name: decl.name.text.clone(),
+            span: decl.name.span,
+            source,
+            source_schema,
+            watermark,
+            lateness_ns,
+            ops,
+            schema,
+            outputs,
+        };
+        (self.errors() == errors).then_some((stream, end))
+    }
+
+    fn errors(&self) -> usize {
+        self.findings.iter().filter(|d| d.severity == Severity::Error).count()
+    }
+
+    /// Rows need a time: their own, their format's, or the arrival clock's.
+    fn check_event_time(&mut self, decl: &StreamDecl<'a>, source: &Source, strategy: WatermarkStrategy, on: bool) {
+        let Source::Event { ty, scans } = source else { return };
+        let ty = &self.inputs.types[*ty];
+        let timed = ty.time.is_some() || on || strategy == WatermarkStrategy::ProcessingTime;
+        if timed || scans.iter().all(|s| self.inputs.has_format_time(*s)) {
+            return;
+        }
+        let message = format!("`{}` has no event time", ty.name);
+        let found = Diagnostic::error(codes::NO_EVENT_TIME, decl.source.span, message);
+        self.findings.push(found.with_hint("give it a field of type `timestamp`, or a line `time: expression`"));
+    }
+
+    /// A program in which no stream says that it is an output puts out what no stream reads.
+    fn settle_outputs(&mut self) {
+        let mut read = BTreeSet::new();
+        for stream in &self.streams {
+            source::for_each_stream(&stream.source, &mut |id| {
+                read.insert(id);
+            });
+        }
+        let stated = self.streams.iter().any(|s| !s.outputs.is_empty())
+            || self.globals.streams.iter().flat_map(|s| s.ops).any(|op| matches!(op.name.text.as_str(), "emit" | "to"));
+        for (id, stream) in self.streams.iter_mut().enumerate() {
+            if read.contains(&id) || !stream.outputs.is_empty() {
+                continue;
+            }
+            if !stated {
+                stream.outputs.push(Output { name: stream.name.clone(), target: Target::Default });
+                continue;
+            }
+            let tells = stream.ops.iter().any(|op| matches!(op.label.as_str(), "print" | "log"));
+            if !tells {
+                let message = format!("nothing reads `{}`, and it is no output", stream.name);
+                let found = Diagnostic::warning(codes::UNUSED_STREAM, stream.span, message);
+                self.findings.push(found.with_hint("`.emit(…)` or `.to(…)` makes it an output"));
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The operators of a stream, each typed over the rows that the one before leaves.
+//!
+//! [`Chain`] is the stream as far as it has been read: the columns of its rows, the window that waits
+//! for an operator to use it, and the operators so far. Operators come in any number, and each either
+//! adds to the chain or says what is wrong and leaves the rows as they were, so that one mistake does
+//! not make the rest of the stream unreadable.
+
+mod aggregate;
+mod output;
+mod rows;
+mod stateless;
+mod time;
+mod window;
+
+use crate::data::{Field, Schema};
+use crate::diagnostic::{Code, Diagnostic, Span, codes, nearest};
+use crate::expr::Expr;
+use crate::sema::arguments::Constants;
+use crate::sema::connector::Connectors;
+use crate::sema::globals::Globals;
+use crate::sema::hir::{Keyed, KeyedKind, Op, OpKind, Output, Step, WatermarkChange, Windows};
+use crate::sema::row::{Row, is_hidden};
+use crate::sema::typer::{Place, Typer};
+use crate::syntax::ast::{self, StreamOp};
+
+pub use time::{Defaults, read_defaults};
+
+/// All operators that a stream may have, for suggestions.
+const OPERATORS: [&str; 23] = [
+    "where",
+    "filter",
+    "select",
+    "extend",
+    "partition_by",
+    "window",
+    "session_window",
+    "aggregate",
+    "having",
+    "distinct",
+    "order_by",
+    "limit",
+    "top",
+    "watermark",
+    "allowed_lateness",
+    "late",
+    "emit",
+    "to",
+    "print",
+    "log",
+    "enrich",
+    "within",
+    "on",
+];
+
+/// What stands before a chain's operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Whether a stateful operator stands between the source and here.
+    pub stateful: bool,
+    /// Whether the rows come, through stateless operators only, from an input with a watermark.
+    pub watermarked: bool,
+}
+
+/// A stream while its operators are read.
+pub struct Chain<'a, 'f, 'g> {
+    pub globals: &'f Globals<'g>,
+    pub connectors: &'f Connectors,
+    pub defaults: &'f Defaults,
+    pub findings: &'f mut Vec<Diagnostic>,
+    pub name: &'a ast::Name,
+    pub origin: Origin,
+    pub row: Row,
+    pub ops: Vec<Op>,
+    /// `.window(…)` that no operator has used yet.
+    pending: Option<Pending>,
+    /// Whether rows are the results of an aggregate, so that `.having` makes sense.
+    aggregated: bool,
+    pub lateness: Option<(i64, Span)>,
+    pub watermark: Option<(WatermarkChange, Span)>,
+    /// Where `.emit` stood, and its `as` name.
+    emitted: Option<(Span, Option<String>)>,
+    pub outputs: Vec<Output>,
+}
+
+struct Pending {
+    windows: Windows,
+    label: String,
+    span: Span,
+}
+
+impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
+    pub fn new(
+        globals: &'f Globals<'g>,
+        connectors: &'f Connectors,
+        defaults: &'f Defaults,
+        findings: &'f mut Vec<Diagnostic>,
+        name: &'a ast::Name,
+        origin: Origin,
+        row: Row,
+    ) -> Chain<'a, 'f, 'g> {
+        Chain {
+            globals,
+            connectors,
+            defaults,
+            findings,
+            name,
+            origin,
+            row,
+            ops: Vec::new(),
+            pending: None,
+            aggregated: false,
+            lateness: None,
+            watermark: None,
+            emitted: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Reads one operator; `None` when something was wrong with it.
+    pub fn read(&mut self, op: &'a StreamOp) -> Option<()> {
+        let name = op.name.text.as_str();
+        if let Some((emit, _)) = &self.emitted
+            && !matches!(name, "to" | "print" | "log" | "emit")
+            && OPERATORS.contains(&name)
+        {
+            let message = format!("`.{name}` stands after `.emit`, which ends what a stream computes");
+            let found = Diagnostic::error(codes::AFTER_EMIT, op.span, message);
+            self.findings.push(found.with_label(*emit, "`.emit` is here").with_hint("put it before `.emit`"));
+            return None;
+        }
+        match name {
+            "where" | "filter" => self.filter(op),
+            "having" => self.having(op),
+            "select" => self.select(op),
+            "extend" => self.extend(op),
+            "partition_by" => self.partition_by(op),
+            "print" => self.print(op),
+            "log" => self.log(op),
+            "window" => self.window(op),
+            "session_window" => self.session_window(op),
+            "aggregate" => self.aggregate(op),
+            "distinct" => self.distinct(op),
+            "order_by" => self.order_by(op),
+            "limit" => self.limit(op),
+            "top" => self.top(op),
+            "watermark" => self.set_watermark(op),
+            "allowed_lateness" => self.set_lateness(op),
+            "late" => {
+                self.error(codes::MISPLACED_LATE, op.span, "`.late()` follows the name of a stream directly");
+                None
+            }
+            "emit" => self.emit(op),
+            "to" => self.to(op),
+            "enrich" => self.not_supported(op, "`.enrich`"),
+            "within" | "strategy" | "after_match" | "max_runs" => self.not_supported(op, "patterns"),
+            "on" => self.not_supported(op, "joins"),
+            _ => self.unknown(op),
+        }
+    }
+
+    fn unknown(&mut self, op: &StreamOp) -> Option<()> {
+        let name = &op.name;
+        let found =
+            Diagnostic::error(codes::UNKNOWN_OPERATOR, name.span, format!("there is no operator `.{}`", name.text));
+        let renamed =
+            [("map", "select"), ("group_by", "partition_by"), ("key_by", "partition_by"), ("sort", "order_by")];
+        let near = renamed.iter().find(|(n, _)| *n == name.text).map(|(_, ours)| *ours);
+        self.findings.push(match near.or_else(|| nearest(&name.text, OPERATORS)) {
+            Some(near) => found.with_hint(format!("did you mean `.{near}`?")),
+            None => found,
+        });
+        None
+    }
+
+    fn not_supported(&mut self, op: &StreamOp, what: &str) -> Option<()> {
+        self.error(codes::NOT_SUPPORTED, op.name.span, format!("{what} are not supported yet"));
+        None
+    }
+
+    /// Whether the fields after `op` are others than before it: once it is wrong, nothing can be said of
+    /// what follows.
+    pub fn changes_fields(&self, op: &StreamOp) -> bool {
+        matches!(op.name.text.as_str(), "select" | "extend" | "aggregate" | "emit" | "enrich")
+            || !OPERATORS.contains(&op.name.text.as_str())
+    }
+
+    /// What can only be said at the end of the chain; the fields and nothing else are left.
+    pub fn finish(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            let found = Diagnostic::error(codes::UNUSED_WINDOW, pending.span, "nothing uses this window");
+            self.findings.push(found.with_hint("`.aggregate`, `.order_by`, `.top`, `.limit` or `.distinct` would"));
+        }
+        if let Some(alias) = &self.row.alias
+            && !alias.used.get()
+        {
+            let message = format!("the alias `{}` is never used", alias.name);
+            self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, alias.span, message));
+        }
+        if self.row.hidden().next().is_some() {
+            let fields = self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect();
+            let hidden = Vec::new();
+            self.project("select", self.name.span, fields, hidden);
+        }
+    }
+
+    fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.findings.push(Diagnostic::error(code, span, message));
+    }
+
+    fn error_with_hint(&mut self, code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.findings.push(Diagnostic::error(code, span, message).with_hint(hint));
+    }
+
+    fn constants(&mut self) -> Constants<'_, 'g> {
+        Constants { globals: self.globals, findings: self.findings }
+    }
+
+    /// The expression over the current rows.
+    fn typed(&mut self, e: &ast::Expr) -> Option<Expr> {
+        Typer::new(self.globals, Place::Row(&self.row), self.findings).expr(e)
+    }
+
+    fn condition(&mut self, e: &ast::Expr, what: &str) -> Option<Expr> {
+        Typer::new(self.globals, Place::Row(&self.row), self.findings).condition(e, what)
+    }
+
+    fn step(&mut self, label: impl Into<String>, span: Span, step: Step) {
+        let schema = self.row.schema.clone();
+        self.ops.push(Op { label: label.into(), span, kind: OpKind::Step(step), schema });
+    }
+
+    fn keyed(&mut self, label: impl Into<String>, span: Span, kind: KeyedKind, schema: Schema) {
+        let keyed = Keyed { key: self.row.key(), kind };
+        self.row.schema = schema.clone();
+        self.ops.push(Op { label: label.into(), span, kind: OpKind::Keyed(keyed), schema });
+    }
+
+    /// Replaces the columns of the rows.
+    fn project(&mut self, label: &str, span: Span, fields: Vec<(String, Expr)>, hidden: Vec<(String, Expr)>) {
+        let all = fields.into_iter().chain(hidden);
+        let (names, exprs): (Vec<String>, Vec<Expr>) = all.unzip();
+        let schema = Schema::new(names.into_iter().zip(&exprs).map(|(n, e)| Field::new(n, e.data_type())).collect());
+        let kept = |field: &String| match schema.index_of(field).map(|i| &exprs[i]) {
+            Some(Expr::Column { index, .. }) => self.row.schema.fields[*index].name == *field,
+            Some(_) | None => false,
+        };
+        for field in &mut self.row.key_fields {
+            *field = field.take().filter(kept);
+        }
+        self.row.schema = schema;
+        self.step(label, span, Step::Project(exprs));
+    }
+
+    /// The hidden columns as they are, for a projection that changes the fields only.
+    fn hidden(&self) -> Vec<(String, Expr)> {
+        self.row.hidden().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect()
+    }
+
+    fn visible(&self) -> Vec<(String, Expr)> {
+        self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect()
+    }
+
+    /// Whether a stateful operator stands between the source and here.
+    fn stateful(&self) -> bool {
+        self.origin.stateful || self.ops.iter().any(|op| matches!(op.kind, OpKind::Keyed(_)))
+    }
+
+    /// What the chain's readers see behind it.
+    pub fn end(&self) -> Origin {
+        let stateful = self.stateful();
+        Origin { stateful, watermarked: self.origin.watermarked && !stateful }
+    }
+
+    fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {
+        let found = fields.iter().any(|(n, _)| n == name);
+        if found {
+            self.error(codes::DUPLICATE_FIELD, span, format!("two fields are named `{name}`"));
+        }
+        if is_hidden(name) {
+            self.error(codes::UNNAMED_FIELD, span, format!("`{name}` cannot be the name of a field"));
+            return true;
+        }
+        found
+    }
+}
