@@ -1,23 +1,24 @@
 //! How values are kept in states, by physical type, for the aggregates that keep values.
 //!
-//! Four domains serve all types: whole numbers (int, timestamp, duration), floats, strings, and
-//! everything else in its key encoding. An aggregate is written once over [`Domain`] and compiled for
+//! Five domains serve all types: whole numbers (int, timestamp, duration), floats, bools, strings, and
+//! ([`super::encoded`]) everything nested in its key encoding. An aggregate is written once over [`Domain`] and compiled for
 //! each. In every domain `-0.0` is `0.0` and there is one NaN, after all numbers: values that compare
 //! as equal must be the same, or a minimum would depend on the order of arrival.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
+use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{ArrayRef, StringArray};
+use arrow_array::{ArrayRef, BooleanArray, ListArray, StringArray};
+use arrow_buffer::OffsetBuffer;
 
 use super::grouped::Column;
 use super::{Rows, StateError, state};
-use crate::data::array::array_of_values;
-use crate::data::key::{KEY_SEED, decode_value, encode_keys};
-use crate::data::{DataType, Keys, Type, Value};
+use crate::data::DataType;
+use crate::data::key::KEY_SEED;
+use crate::data::types::list_item;
 
 /// Values of one physical type.
 ///
@@ -38,6 +39,8 @@ pub(super) trait Domain: 'static {
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a>;
     fn get<'a>(input: &'a Self::Input<'_>, row: usize) -> Self::Ref<'a>;
     fn own(value: Self::Ref<'_>) -> Self::Item;
+    /// Makes `item` the value, in its own memory where that fits.
+    fn replace(item: &mut Self::Item, value: Self::Ref<'_>);
     fn borrow(item: &Self::Item) -> Self::Ref<'_>;
     fn compare(a: Self::Ref<'_>, b: Self::Ref<'_>) -> Ordering;
     fn hash(value: Self::Ref<'_>) -> u64;
@@ -72,6 +75,11 @@ impl Domain for Ints {
     #[inline]
     fn own(value: i64) -> i64 {
         value
+    }
+
+    #[inline]
+    fn replace(item: &mut i64, value: i64) {
+        *item = value;
     }
 
     #[inline]
@@ -155,6 +163,11 @@ impl Domain for Floats {
     }
 
     #[inline]
+    fn replace(item: &mut i64, value: i64) {
+        *item = value;
+    }
+
+    #[inline]
     fn borrow(item: &i64) -> i64 {
         *item
     }
@@ -214,6 +227,17 @@ impl Domain for Strings {
         value.into()
     }
 
+    fn replace(item: &mut Box<str>, value: &str) {
+        if item.len() == value.len() {
+            let mut text = std::mem::take(item).into_string();
+            text.clear();
+            text.push_str(value);
+            *item = text.into_boxed_str();
+        } else {
+            *item = value.into();
+        }
+    }
+
     #[inline]
     fn borrow(item: &Box<str>) -> &str {
         item
@@ -251,182 +275,76 @@ impl Domain for Strings {
     }
 }
 
-/// bool, lists, maps, records: in their key encoding. Whole rows are several columns.
-pub(super) struct Encoded {
-    shape: Shape,
-}
+/// bool.
+pub(super) struct Bools;
 
-enum Shape {
-    Value(DataType),
-    /// Rows of several columns as one record: the encodings of the columns one after the other.
-    Row {
-        columns: Vec<DataType>,
-        record: DataType,
-    },
-}
+impl Domain for Bools {
+    type Item = bool;
+    type Ref<'a> = bool;
+    type Input<'a> = &'a BooleanArray;
+    type Builder = BooleanBuilder;
+    const ENCODED_BYTES_MIN: usize = 1;
 
-impl Encoded {
-    pub fn value(ty: DataType) -> Encoded {
-        Encoded { shape: Shape::Value(ty) }
-    }
-
-    /// Rows with columns of these types, as values of the type `record`.
-    pub fn row(columns: Vec<DataType>, record: DataType) -> Encoded {
-        Encoded { shape: Shape::Row { columns, record } }
-    }
-
-    fn columns(&self) -> &[DataType] {
-        match &self.shape {
-            Shape::Value(ty) => std::slice::from_ref(ty),
-            Shape::Row { columns, .. } => columns,
-        }
-    }
-}
-
-/// Encoded values, to be decoded into an array at the end.
-pub(super) struct EncodedBuilder {
-    columns: Vec<DataType>,
-    record: Option<DataType>,
-    values: Vec<Value>,
-}
-
-impl Column for EncodedBuilder {
-    fn finish(self) -> ArrayRef {
-        array_of_values(self.record.as_ref().unwrap_or(&self.columns[0]), &self.values)
-    }
-}
-
-impl Domain for Encoded {
-    type Item = Box<[u8]>;
-    type Ref<'a> = &'a [u8];
-    type Input<'a> = Keys;
-    type Builder = EncodedBuilder;
-    const ENCODED_BYTES_MIN: usize = 4;
-
-    fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Keys {
-        let columns: Vec<_> = args.iter().cloned().zip(self.columns().iter().cloned()).collect();
-        encode_keys(&columns, rows.slots.len())
+    fn input<'a>(&self, _rows: &Rows<'a>, args: &'a [ArrayRef]) -> &'a BooleanArray {
+        args[0].as_boolean()
     }
 
     #[inline]
-    fn get<'a>(input: &'a Keys, row: usize) -> &'a [u8] {
-        input.key(row)
-    }
-
-    fn own(value: &[u8]) -> Box<[u8]> {
-        value.into()
+    fn get<'a>(input: &'a &BooleanArray, row: usize) -> bool {
+        input.value(row)
     }
 
     #[inline]
-    fn borrow(item: &Box<[u8]>) -> &[u8] {
-        item
+    fn own(value: bool) -> bool {
+        value
     }
 
     #[inline]
-    fn compare(a: &[u8], b: &[u8]) -> Ordering {
-        a.cmp(b)
+    fn replace(item: &mut bool, value: bool) {
+        *item = value;
     }
 
     #[inline]
-    fn hash(value: &[u8]) -> u64 {
-        hash(value)
+    fn borrow(item: &bool) -> bool {
+        *item
     }
 
     #[inline]
-    fn heap_bytes(item: &Box<[u8]>) -> usize {
-        item.len()
+    fn compare(a: bool, b: bool) -> Ordering {
+        a.cmp(&b)
     }
 
-    fn builder(&self, len: usize) -> EncodedBuilder {
-        let (columns, record) = match &self.shape {
-            Shape::Value(ty) => (vec![ty.clone()], None),
-            Shape::Row { columns, record } => (columns.clone(), Some(record.clone())),
-        };
-        EncodedBuilder { columns, record, values: Vec::with_capacity(len) }
+    #[inline]
+    fn hash(value: bool) -> u64 {
+        hash(&[value as u8])
     }
 
-    fn append(out: &mut EncodedBuilder, value: Option<&[u8]>) {
-        let Some(mut bytes) = value else { return out.values.push(Value::Null) };
-        let mut decoded = out.columns.iter().map(|ty| decode_value(&mut bytes, ty));
-        let value = match &out.record {
-            Some(_) => Value::Record(decoded.collect()),
-            None => decoded.next().expect("a value has one column"),
-        };
-        out.values.push(value);
+    #[inline]
+    fn heap_bytes(_item: &bool) -> usize {
+        0
     }
 
-    fn encode(item: &Box<[u8]>, out: &mut Vec<u8>) {
-        state::put_bytes(item, out);
+    fn builder(&self, len: usize) -> BooleanBuilder {
+        BooleanBuilder::with_capacity(len)
     }
 
-    fn decode(&self, bytes: &mut &[u8], aggregate: &'static str) -> Result<Box<[u8]>, StateError> {
-        let item = state::take_bytes(bytes, aggregate)?;
-        let mut rest = item;
-        let well_formed = self.columns().iter().all(|ty| skip_value(&mut rest, ty).is_some());
-        if !well_formed || !rest.is_empty() {
-            return Err(StateError { aggregate, reason: "a value is not of its type" });
-        }
-        Ok(item.into())
+    fn append(out: &mut BooleanBuilder, value: Option<bool>) {
+        out.append_option(value);
+    }
+
+    fn encode(item: &bool, out: &mut Vec<u8>) {
+        out.push(*item as u8);
+    }
+
+    fn decode(&self, bytes: &mut &[u8], aggregate: &'static str) -> Result<bool, StateError> {
+        state::take_bool(bytes, aggregate)
     }
 }
 
 /// The pinned hash of a value's bytes, seeded as keys are.
 #[inline]
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, KEY_SEED)
-}
-
-/// Skips one encoded value of type `ty`; `None` where the bytes are no encoding, on which
-/// [`decode_value`] would panic.
-fn skip_value(bytes: &mut &[u8], ty: &DataType) -> Option<()> {
-    if !skip_flag(bytes)? {
-        return Some(());
-    }
-    match &ty.ty {
-        Type::Null => None,
-        Type::Int | Type::Timestamp | Type::Duration | Type::Float => {
-            *bytes = bytes.get(8..)?;
-            Some(())
-        }
-        Type::Bool => skip_flag(bytes).map(|_| ()),
-        Type::Str => skip_str(bytes),
-        Type::List(item) => {
-            while skip_flag(bytes)? {
-                skip_value(bytes, item)?;
-            }
-            Some(())
-        }
-        Type::Map(value) => {
-            while skip_flag(bytes)? {
-                skip_str(bytes)?;
-                skip_value(bytes, value)?;
-            }
-            Some(())
-        }
-        Type::Record(fields) => fields.iter().try_for_each(|f| skip_value(bytes, &f.data_type)),
-    }
-}
-
-/// A byte that is 0 or 1, and which.
-fn skip_flag(bytes: &mut &[u8]) -> Option<bool> {
-    let (&flag, rest) = bytes.split_first()?;
-    *bytes = rest;
-    (flag <= 1).then_some(flag == 1)
-}
-
-fn skip_str(bytes: &mut &[u8]) -> Option<()> {
-    let mut content = Vec::new();
-    loop {
-        let zero = memchr::memchr(0, bytes)?;
-        content.extend_from_slice(&bytes[..zero]);
-        let escape = *bytes.get(zero + 1)?;
-        *bytes = &bytes[zero + 2..];
-        match escape {
-            0 => return std::str::from_utf8(&content).ok().map(|_| ()),
-            0xff => content.push(0),
-            1..0xff => return None,
-        }
-    }
 }
 
 /// Lists of a domain's values under construction.
@@ -438,11 +356,7 @@ pub(super) struct Lists<D: Domain> {
 
 impl<D: Domain> Lists<D> {
     pub fn new(domain: &D, item: &DataType, len: usize) -> Lists<D> {
-        Lists {
-            items: domain.builder(len),
-            lengths: Vec::with_capacity(len),
-            item: crate::data::types::list_item(item),
-        }
+        Lists { items: domain.builder(len), lengths: Vec::with_capacity(len), item: list_item(item) }
     }
 
     /// Appends a list.
@@ -454,7 +368,7 @@ impl<D: Domain> Lists<D> {
 
 impl<D: Domain> Column for Lists<D> {
     fn finish(self) -> ArrayRef {
-        let offsets = arrow_buffer::OffsetBuffer::from_lengths(self.lengths);
-        Arc::new(arrow_array::ListArray::new(self.item, offsets, self.items.finish(), None))
+        let offsets = OffsetBuffer::from_lengths(self.lengths);
+        Arc::new(ListArray::new(self.item, offsets, self.items.finish(), None))
     }
 }

@@ -20,7 +20,10 @@ impl<D: Domain, const MAX: bool> Extreme<D, MAX> {
             Some(best) => D::compare(value, D::borrow(best)).is_lt(),
         };
         if better {
-            *state = Some(D::own(value));
+            match state {
+                None => *state = Some(D::own(value)),
+                Some(best) => D::replace(best, value),
+            }
         }
     }
 }
@@ -87,7 +90,13 @@ impl<D: Domain, const LAST: bool> End<D, LAST> {
             }
         };
         if better {
-            *state = Some((order, D::own(value)));
+            match state {
+                None => *state = Some((order, D::own(value))),
+                Some((at, best)) => {
+                    *at = order;
+                    D::replace(best, value);
+                }
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 mod count;
 mod distinct;
 mod domain;
+mod encoded;
 mod exact;
 mod extreme;
 mod grouped;
@@ -34,7 +35,8 @@ use super::Errors;
 use crate::data::{DataType, Seq, Type};
 use count::{Count, Quantifier};
 use distinct::{CountDistinct, InOrder, Mode, Tallied, TopK};
-use domain::{Encoded, Floats, Ints, Strings};
+use domain::{Bools, Floats, Ints, Strings};
+use encoded::Encoded;
 use exact::Spread;
 use extreme::{End, Extreme};
 use grouped::Grouped;
@@ -52,8 +54,9 @@ macro_rules! over_values {
         match &ty.ty {
             Type::Int | Type::Timestamp | Type::Duration => Grouped::boxed($fold(Ints)),
             Type::Float => Grouped::boxed($fold(Floats)),
+            Type::Bool => Grouped::boxed($fold(Bools)),
             Type::Str => Grouped::boxed($fold(Strings)),
-            Type::Null | Type::Bool | Type::List(_) | Type::Map(_) | Type::Record(_) => {
+            Type::Null | Type::List(_) | Type::Map(_) | Type::Record(_) => {
                 Grouped::boxed($fold(Encoded::value(ty.clone())))
             }
         }
@@ -177,6 +180,35 @@ pub struct StateError {
 }
 
 impl AggregateFunction {
+    /// The name in the language.
+    pub fn name(&self) -> &'static str {
+        use AggregateFunction::*;
+        match self {
+            CountRows | Count => "count",
+            CountIf => "count_if",
+            Sum => "sum",
+            Avg => "avg",
+            Min => "min",
+            Max => "max",
+            First => "first",
+            Last => "last",
+            Stddev => "stddev",
+            Variance => "variance",
+            Median => "median",
+            Percentile { .. } => "percentile",
+            CountDistinct => "count_distinct",
+            ApproxCountDistinct => "approx_count_distinct",
+            Collect | CollectRows => "collect",
+            CollectDistinct => "collect_distinct",
+            Ema { .. } => "ema",
+            Mode => "mode",
+            TopK { .. } => "top_k",
+            Any => "any",
+            All => "all",
+            StringJoin { .. } => "string_join",
+        }
+    }
+
     /// Whether results depend on the order of rows, so that `_time` and `_seq` must be kept.
     pub fn is_ordered(&self) -> bool {
         use AggregateFunction::*;

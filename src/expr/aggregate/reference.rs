@@ -232,7 +232,7 @@ fn estimate(values: &[Value]) -> i64 {
         let (register, rank) = sketch::place(sketch::hash_value(value));
         registers[register] = rank.max(registers[register]);
     }
-    sketch::estimate(&registers)
+    sketch::estimate(&sketch::count_ranks(&registers))
 }
 
 /// Doubles are whole multiples of 2^-UNIT.
