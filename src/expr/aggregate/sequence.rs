@@ -237,7 +237,8 @@ impl Fold for Ema {
     }
 
     fn merge(&self, into: &mut Average, from: &Average) {
-        debug_assert!(from.folded.is_none() && into.folded.is_none(), "a running average is never merged");
+        // A running average has no other half, so that at most one side has folded rows.
+        into.folded = into.folded.or(from.folded);
         into.entries.merge(&from.entries);
     }
 
