@@ -8,6 +8,10 @@
 pub mod aggregate;
 pub mod eval;
 pub mod function;
+#[cfg(any(test, feature = "checked"))]
+pub mod generate;
+#[cfg(any(test, feature = "checked"))]
+pub mod reference;
 pub mod text;
 pub mod typing;
 

@@ -70,6 +70,26 @@ pub(super) fn is_well_formed(line: &str) -> bool {
     Overload::parse(line).is_some()
 }
 
+/// The types of arguments that each line of a signature takes, fewest and most, where its type
+/// variable stands for `variable`; arguments of any type have that one too.
+#[cfg(any(test, feature = "checked"))]
+pub fn examples(signature: &str, variable: &DataType) -> Vec<Vec<DataType>> {
+    let mut out = Vec::new();
+    for overload in signature.lines().map(|line| Overload::parse(line).expect("the table is tested")) {
+        let fill = |param: &Param| param.pattern.example(variable);
+        let mut most: Vec<_> = overload.params.iter().map(fill).collect();
+        let required = overload.params.iter().filter(|p| !p.optional).count();
+        out.push(most[..required].to_vec());
+        if overload.repeats {
+            most.extend(overload.params.last().map(fill));
+        }
+        if most.len() > required {
+            out.push(most);
+        }
+    }
+    out
+}
+
 impl Overload {
     fn parse(line: &str) -> Option<Overload> {
         let (line, ordered) = match line.strip_suffix(" where T: ordered") {
@@ -192,6 +212,16 @@ impl Pattern {
             (Pattern::Map(value), Type::Map(found)) => Type::Map(Box::new(value.fill(found, variable))).required(),
             (Pattern::List(item), _) => Type::List(Box::new(item.fill(&item.unfilled(), variable))).required(),
             (Pattern::Map(value), _) => Type::Map(Box::new(value.fill(&value.unfilled(), variable))).required(),
+        }
+    }
+
+    #[cfg(any(test, feature = "checked"))]
+    fn example(&self, variable: &DataType) -> DataType {
+        match self {
+            Pattern::Exactly(ty) => ty.clone().optional(),
+            Pattern::Variable | Pattern::Any => variable.clone(),
+            Pattern::List(item) => Type::List(Box::new(item.example(variable))).optional(),
+            Pattern::Map(value) => Type::Map(Box::new(value.example(variable))).optional(),
         }
     }
 

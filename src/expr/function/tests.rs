@@ -176,6 +176,7 @@ fn strings_count_code_points() {
     assert_eq!(call("rtrim", [str("xab"), str("ab")]), str("x"));
     assert_eq!(call("reverse", [str("añb")]), str("bña"));
     assert_eq!(call("repeat", [str("ab"), int(3)]), str("ababab"));
+    assert_eq!(call("repeat", [str(""), int(i64::MAX)]), str(""));
     fails("repeat", [str("ab"), int(i64::MAX)]);
     assert_eq!(call("index_of", [str("añb"), str("b")]), int(2));
     assert_eq!(call("index_of", [str("ab"), str("c")]), Value::Null);
