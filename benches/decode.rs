@@ -152,6 +152,11 @@ fn json_case(name: &'static str, fields: &[&str], row: fn(u64) -> String) -> Cas
     Case { name, format: FileFormat::Jsonl, context: BlockContext::Nothing, types, row }
 }
 
+fn two_types_case(name: &'static str, row: fn(u64) -> String) -> Case {
+    let types = vec![trade_type(&ALL), SourceType { name: "Quote".into(), ..trade_type(&ALL[..3]) }];
+    Case { name, format: FileFormat::Jsonl, context: BlockContext::Nothing, types, row }
+}
+
 fn csv_case(name: &'static str, fields: &[&str]) -> Case {
     let names = ["ts", "symbol", "price", "volume", "side"].map(String::from).to_vec();
     let header = CsvHeader { names, delimiter: b',', lines: 1 };
@@ -199,6 +204,26 @@ fn cases() -> Vec<Case> {
             let (ts, symbol, price, volume, side) = trade(n);
             let rest: String = (0..20).map(|i| format!(r#","field_{i}":{}"#, mix(n + i) % 100_000)).collect();
             format!(r#"{{"ts":"{ts}","symbol":"{symbol}","price":{price},"volume":{volume},"side":"{side}"{rest}}}"#)
+        }),
+        json_case("json_escapes", &ALL, |n| {
+            let (ts, symbol, price, volume, side) = trade(n);
+            format!(
+                r#"{{"ts":"{ts}","symbol":"{symbol}\u00e9\/x","price":{price},"volume":{volume},"side":"{side}\n"}}"#
+            )
+        }),
+        two_types_case("json_two_types_head", |n| {
+            let (ts, symbol, price, volume, side) = trade(n);
+            let ty = ["Trade", "Quote"][(mix(n) % 2) as usize];
+            format!(
+                r#"{{"event_type":"{ty}","ts":"{ts}","symbol":"{symbol}","price":{price},"volume":{volume},"side":"{side}"}}"#
+            )
+        }),
+        two_types_case("json_two_types_tail", |n| {
+            let (ts, symbol, price, volume, side) = trade(n);
+            let ty = ["Trade", "Quote"][(mix(n) % 2) as usize];
+            format!(
+                r#"{{"ts":"{ts}","symbol":"{symbol}","price":{price},"volume":{volume},"side":"{side}","event_type":"{ty}"}}"#
+            )
         }),
         csv_case("csv_all", &ALL),
         csv_case("csv_4_of_5", &ALL[..4]),

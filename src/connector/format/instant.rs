@@ -24,8 +24,9 @@ pub struct InstantParser {
 
 impl Default for InstantParser {
     fn default() -> InstantParser {
-        // No text equals it: a date has no bytes of 0.
-        InstantParser { date: (0, 0), midnight_ns: 0 }
+        // A date that is right, since any text may be compared with it.
+        let date = b"1970-01-01T";
+        InstantParser { date: (load(date, 0), load(date, 3)), midnight_ns: 0 }
     }
 }
 
@@ -95,6 +96,13 @@ mod tests {
 
     fn padded(text: &str) -> Vec<u8> {
         format!("{text}\"                                        ").into_bytes()
+    }
+
+    #[test]
+    fn bytes_of_zero_are_no_date() {
+        let text = [&[0; DATE_BYTES][..], &padded("09:30:00Z")].concat();
+        assert_eq!(InstantParser::default().parse(&text, 0), None);
+        assert_eq!(InstantParser::default().parse(&padded("1970-01-01T00:00:01Z"), 0), Some((NS_PER_S, 20)));
     }
 
     proptest! {

@@ -1,3 +1,5 @@
+//! Samples of each format, and that no row of a sample contradicts what was made of it.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

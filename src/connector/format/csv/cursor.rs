@@ -59,10 +59,11 @@ impl<'a> Cursor<'a> {
         loop {
             let word = load(self.text, at);
             let marks = mark_equal(word, self.delimiter) | mark_equal(word, b'\n');
-            at += first_marked(marks);
             if marks != 0 {
+                at += first_marked(marks);
                 break;
             }
+            at += 8;
         }
         let line_ends = self.text.get(at) != Some(&self.delimiter);
         let carriage_return = line_ends && at > self.at && self.text[at - 1] == b'\r';

@@ -92,7 +92,7 @@ fn read_other(cursor: &mut Cursor, column: &mut Column) -> Result<(), CellFault>
     if is_null(trimmed) {
         return read_null(column, trimmed);
     }
-    read_text(column, trimmed).map_err(|()| wrong_type(column, &cell, cursor))
+    read_text(column, trimmed).ok_or_else(|| wrong_type(column, &cell, cursor))
 }
 
 fn read_null(column: &mut Column, text: &[u8]) -> Result<(), CellFault> {
@@ -114,24 +114,24 @@ fn wrong_type(column: &Column, cell: &Cell, cursor: &Cursor) -> CellFault {
 }
 
 /// Reads text that is not null and not a string's.
-fn read_text(column: &mut Column, text: &[u8]) -> Result<(), ()> {
-    let utf8 = std::str::from_utf8(text).map_err(|_| ())?;
+fn read_text(column: &mut Column, text: &[u8]) -> Option<()> {
+    let utf8 = std::str::from_utf8(text).ok()?;
     match &mut column.values {
-        Values::Int(values) => values.push(utf8.parse().map_err(|_| ())?),
-        Values::Float(values) => values.push(float(utf8).ok_or(())?),
-        Values::Bool(values) => values.push(bool(text).ok_or(())?),
+        Values::Int(values) => values.push(utf8.parse().ok()?),
+        Values::Float(values) => values.push(float(utf8)?),
+        Values::Bool(values) => values.push(bool(text)?),
         Values::Timestamp(values, unit) => {
             let int = || utf8.parse::<i64>().ok()?.checked_mul((*unit)?);
-            values.push(parse_timestamp(text).or_else(int).ok_or(())?);
+            values.push(parse_timestamp(text).or_else(int)?);
         }
         Values::Duration(values, unit) => {
             let int = || utf8.parse::<i64>().ok()?.checked_mul(*unit);
-            values.push(int().or_else(|| parse_duration(utf8)).ok_or(())?);
+            values.push(int().or_else(|| parse_duration(utf8))?);
         }
-        Values::List(_) | Values::Map(_) | Values::Record(_) => return json::read_whole(text, column),
-        Values::Str(_) | Values::Null(_) => return Err(()),
+        Values::List(_) | Values::Map(_) | Values::Record(_) => return json::read_whole(text, column).then_some(()),
+        Values::Str(_) | Values::Null(_) => return None,
     }
-    Ok(())
+    Some(())
 }
 
 /// A float, but not infinity for a number that is too large.

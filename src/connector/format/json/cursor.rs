@@ -83,20 +83,26 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn string(&mut self) -> Result<Text, Syntax> {
         let start = self.at + 1;
-        let mut at = start;
-        loop {
-            let word = load(self.text, at);
-            let marks = mark_equal(word, b'"') | mark_equal(word, b'\\') | mark_below(word, b' ');
-            at += first_marked(marks);
-            if marks != 0 {
-                break;
-            }
-        }
+        let at = self.run_end(start);
         if self.text.get(at) == Some(&b'"') {
             self.at = at + 1;
             return Ok(Text::Plain(start..at));
         }
         self.string_with_escapes(start, at)
+    }
+
+    /// Where the bytes from `at` on end that a string holds as they are: at a quote, a backslash or a
+    /// control character, which the end of the text counts as.
+    #[inline(always)]
+    fn run_end(&self, mut at: usize) -> usize {
+        loop {
+            let word = load(self.text, at);
+            let marks = mark_equal(word, b'"') | mark_equal(word, b'\\') | mark_below(word, b' ');
+            if marks != 0 {
+                return at + first_marked(marks);
+            }
+            at += 8;
+        }
     }
 
     /// The bytes that a string stands for.
@@ -124,8 +130,7 @@ impl<'a> Cursor<'a> {
                 b'\n' => return Err(Syntax("string is not closed")),
                 0..b' ' => return Err(Syntax("control character in a string")),
                 _ => {
-                    let run = self.text[self.at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..b' '));
-                    let end = run.map_or(self.text.len(), |run| self.at + run);
+                    let end = self.run_end(self.at);
                     self.unescaped.extend_from_slice(&self.text[self.at..end]);
                     self.at = end;
                 }

@@ -152,14 +152,14 @@ impl JsonDecoder {
     }
 }
 
-/// Reads `text`, which is one JSON value, to the end of `column`; for nested values in other formats.
-/// After a failure the column may hold parts of it.
-pub fn read_whole(text: &[u8], column: &mut Column) -> Result<(), ()> {
+/// Reads `text`, which should be one JSON value, to the end of `column`; for nested values in other
+/// formats. Tells whether it could; if not, the column may hold parts of it.
+pub fn read_whole(text: &[u8], column: &mut Column) -> bool {
     let mut cursor = Cursor::new(text);
     cursor.skip_space();
-    value::read_nested(&mut cursor, column, &mut InstantParser::default(), 0).map_err(|_| ())?;
+    let read = value::read_nested(&mut cursor, column, &mut InstantParser::default(), 0);
     cursor.skip_space();
-    if cursor.at == text.len() { Ok(()) } else { Err(()) }
+    read.is_ok() && cursor.at == text.len()
 }
 
 /// Where the line that holds `at` ends, its line end not included.
