@@ -2,14 +2,18 @@
 //!
 //! The modules, in the order in which a program and then its rows pass through them:
 
+pub mod cli;
+
 pub mod compile;
-pub mod connector;
-pub mod data;
-pub mod dataflow;
 pub mod diagnostic;
+pub mod sema;
+pub mod syntax;
+
+pub mod data;
 pub mod expr;
 pub mod plan;
+
+pub mod connector;
+pub mod dataflow;
 pub mod runtime;
-pub mod sema;
 pub mod state;
-pub mod syntax;

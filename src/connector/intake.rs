@@ -35,6 +35,8 @@ const IN_FLIGHT_BYTES_MAX: i64 = 64 << 20;
 const HELD_BLOCKS_MAX: usize = 2;
 /// How many rows a partition may be read beyond the one that is furthest behind.
 const MAX_DRIFT_ROWS: u64 = 1_000_000;
+/// How often silent partitions are looked at.
+const IDLE_CHECK: Duration = Duration::from_millis(5);
 /// How much of a partition is read to learn its first time.
 const PEEK_BYTES: usize = 64 << 10;
 
@@ -59,7 +61,10 @@ pub struct Partition {
     ahead_rows: AtomicU64,
     pub read_bytes: AtomicU64,
     pub size_bytes: AtomicU64,
-    last_block: Mutex<Option<Instant>>,
+    /// Since when a live partition has had nothing to read.
+    silent_since: Mutex<Option<Instant>>,
+    /// How often `idle` let the others go on without it.
+    pub times_idle: AtomicU64,
 }
 
 /// What the workers of a process share.
@@ -73,6 +78,8 @@ pub struct Intake {
     epoch_wanted: AtomicU64,
     block_bytes: AtomicUsize,
     wakers: Arc<Mutex<Vec<Box<dyn Fn() + Send + Sync>>>>,
+    /// When silent partitions were last looked at.
+    idle_checked: Mutex<Instant>,
 }
 
 /// What came of a call of [`Reader::work`].
@@ -117,19 +124,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Partition {
-    pub fn new(source: usize, name: String, rank: u32, live: bool, open: Opener) -> Partition {
+    /// Of a source with so many `outputs`; `rank` is settled when all partitions are known.
+    pub fn new(source: usize, outputs: usize, name: String, live: bool, open: Opener) -> Partition {
         Partition {
             source,
             name,
-            rank,
+            rank: 0,
             live,
             open,
             reader: Mutex::new(None),
-            progress: Mutex::new(Progress::new(i64::MIN)),
+            progress: Mutex::new(Progress::new(i64::MIN, outputs)),
             ahead_rows: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
-            last_block: Mutex::new(None),
+            silent_since: Mutex::new(None),
+            times_idle: AtomicU64::new(0),
         }
     }
 }
@@ -151,6 +160,7 @@ impl Intake {
             epoch_wanted: AtomicU64::new(0),
             block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
             wakers: Arc::default(),
+            idle_checked: Mutex::new(Instant::now()),
         }
     }
 
@@ -168,7 +178,7 @@ impl Intake {
             let source = &self.sources[partition.source];
             let mut decoded = self.decoders[partition.source]().decode(&block);
             let first = first_time(&arrive(source, &block, &mut decoded, 0));
-            *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN));
+            *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN), source.outputs.len());
         }
         Ok(())
     }
@@ -200,6 +210,50 @@ impl Intake {
         known.min_by_key(|(_, greatest)| *greatest)
     }
 
+    /// Lets time go on where live partitions are silent: one that has been for `idle` follows the least
+    /// watermark of those that are not; when all are, each moves on with the clock from where it was.
+    fn pass_idle_time(&self, now_ns: i64) {
+        let mut checked = lock(&self.idle_checked);
+        let elapsed = checked.elapsed();
+        if elapsed < IDLE_CHECK {
+            return;
+        }
+        *checked = Instant::now();
+        let idle: Vec<bool> = self.partitions.iter().map(|p| self.is_idle(p)).collect();
+        let all_idle = self.partitions.iter().zip(&idle).all(|(p, idle)| *idle || lock(&p.progress).is_exhausted());
+        for (partition, _) in self.partitions.iter().zip(&idle).filter(|(p, idle)| p.live && **idle) {
+            for (output, spec) in self.sources[partition.source].outputs.iter().enumerate() {
+                let others = || self.partitions.iter().zip(&idle).filter(|(_, idle)| !**idle).map(|(p, _)| p);
+                let mut progress = lock(&partition.progress);
+                let own =
+                    event_time(spec, progress.greatest_for(None).unwrap_or(i64::MAX), progress.floor(output), now_ns);
+                drop(progress);
+                let to = match () {
+                    () if spec.watermark.strategy == WatermarkStrategy::ProcessingTime => now_ns,
+                    () if own == i64::MIN => own,
+                    () if all_idle => own.saturating_add(elapsed.as_nanos() as i64),
+                    () => others().filter_map(|p| self.least_watermark(p)).min().unwrap_or(own),
+                };
+                progress = lock(&partition.progress);
+                progress.raise_floor(output, to);
+            }
+        }
+    }
+
+    fn is_idle(&self, partition: &Partition) -> bool {
+        let idle_ns = self.sources[partition.source].outputs.iter().map(|o| o.watermark.idle_ns).max().unwrap_or(0);
+        let silent = lock(&partition.silent_since).is_some_and(|since| since.elapsed().as_nanos() as i64 >= idle_ns);
+        partition.live && silent
+    }
+
+    /// The least watermark that any output has of a partition; `None` when it has ended.
+    fn least_watermark(&self, partition: &Partition) -> Option<i64> {
+        let progress = lock(&partition.progress);
+        let greatest = progress.greatest_for(None)?;
+        let outputs = self.sources[partition.source].outputs.iter().enumerate();
+        outputs.map(|(output, spec)| event_time(spec, greatest, progress.floor(output), i64::MIN)).min()
+    }
+
     /// One worker's reader.
     pub fn reader(self: &Arc<Self>) -> Reader {
         let decoders = self.decoders.iter().map(|make| make()).collect();
@@ -211,6 +265,7 @@ impl Reader {
     /// Does one piece of work: enters an epoch, sends a block whose turn has come, or reads another.
     pub fn work(&mut self, now_ns: i64, depart: &mut dyn FnMut(Departure)) -> Result<Worked, ReadError> {
         self.enter_epoch();
+        self.intake.pass_idle_time(now_ns);
         if self.send_next(depart) {
             return Ok(Worked::Busy);
         }
@@ -254,27 +309,18 @@ impl Reader {
         let flight = Arc::new(self.intake.gauge.depart(held.arrivals.rows, held.arrivals.bytes));
         for (output, spec) in source.outputs.iter().enumerate() {
             let errors = Errors::default();
-            let batch = held.arrivals.leave(spec, partition.rank, before, held.claim.floor, &errors);
+            let floor = held.claim.floors[output];
+            let batch = held.arrivals.leave(spec, partition.rank, before, floor, &errors);
             self.intake.rejects.add_filter_errors(partition.source, errors.count());
             if !batch.is_empty() {
                 depart(Departure {
                     source: partition.source,
                     output,
                     epoch: held.claim.epoch,
-                    watermark: self.watermark_at(spec, before, held),
+                    watermark: event_time(spec, before, floor, held.arrivals.arrival_ns),
                     batch: in_flight(batch, &flight),
                 });
             }
-        }
-    }
-
-    fn watermark_at(&self, output: &SourceOutput, before: i64, held: &Held) -> i64 {
-        match output.watermark.strategy {
-            WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => {
-                watermark(before, out_of_order_ns, held.claim.floor)
-            }
-            WatermarkStrategy::AtEnd => i64::MIN,
-            WatermarkStrategy::ProcessingTime => held.arrivals.arrival_ns,
         }
     }
 
@@ -328,7 +374,10 @@ impl Reader {
             partition.read_bytes.store(open.read_bytes(), Ordering::Relaxed);
             partition.size_bytes.store(open.size_bytes().unwrap_or(0), Ordering::Relaxed);
             match polled {
-                Polled::Pending => return Ok(Read::Nothing),
+                Polled::Pending => {
+                    lock(&partition.silent_since).get_or_insert_with(Instant::now);
+                    return Ok(Read::Nothing);
+                }
                 Polled::End => {
                     lock(&partition.progress).exhaust();
                     *reader = None;
@@ -337,7 +386,7 @@ impl Reader {
                 Polled::Block(block) => (block, lock(&partition.progress).claim()),
             }
         };
-        *lock(&partition.last_block) = Some(Instant::now());
+        *lock(&partition.silent_since) = None;
         let source = &self.intake.sources[partition.source];
         let mut decoded = self.decoders[partition.source].decode(&block);
         let arrivals = arrive(source, &block, &mut decoded, now_ns);
@@ -357,17 +406,21 @@ impl Reader {
             let unsent = self.held.iter().filter(|h| h.partition == index).min_by_key(|h| h.claim.index);
             let progress = lock(&partition.progress);
             let Some(greatest) = progress.greatest_for(unsent.map(|h| h.claim.index)) else { continue };
-            let event = match spec.watermark.strategy {
-                WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => {
-                    watermark(greatest, out_of_order_ns, unsent.map_or(progress.floor(), |h| h.claim.floor))
-                }
-                WatermarkStrategy::AtEnd => i64::MIN,
-                WatermarkStrategy::ProcessingTime => unsent.map_or(i64::MIN, |h| h.arrivals.arrival_ns),
-            };
+            let floor = unsent.map_or(progress.floor(output), |h| h.claim.floors[output]);
+            let event = event_time(spec, greatest, floor, unsent.map_or(i64::MIN, |h| h.arrivals.arrival_ns));
             let epoch = unsent.map_or(self.epoch, |h| h.claim.epoch.min(self.epoch));
             least = Some(least.map_or((epoch, event), |(e, t)| (e.min(epoch), t.min(event))));
         }
         least
+    }
+}
+
+/// The watermark of an output behind the greatest time `greatest`.
+fn event_time(output: &SourceOutput, greatest: i64, floor: i64, arrival_ns: i64) -> i64 {
+    match output.watermark.strategy {
+        WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => watermark(greatest, out_of_order_ns, floor),
+        WatermarkStrategy::AtEnd => i64::MIN,
+        WatermarkStrategy::ProcessingTime => arrival_ns.max(floor),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod follow;
 pub mod format;
 mod header;
 pub mod intake;
+pub mod locate;
 pub mod partition;
 pub mod progress;
 mod pump;

@@ -77,6 +77,8 @@ pub enum ReadError {
          .arrow, with .gz or .zst after it when compressed"
     )]
     UnknownFormat { path: String },
+    #[error("{pattern} matches compressed and other files ({a}, {b}); read them as two inputs")]
+    MixedCompression { pattern: String, a: String, b: String },
     #[error("{path}: corrupt {what}: {detail}")]
     Corrupt { path: String, what: &'static str, detail: String },
     #[error("{path}: {what} cannot be compressed as a whole; it is compressed inside")]

@@ -22,32 +22,34 @@ pub struct Progress {
     before: BTreeMap<u64, i64>,
     /// Nothing in the partition is earlier than this, less the out-of-orderness: its first row's time.
     first_time: i64,
-    /// A watermark that readers already went by while the partition was silent.
-    floor: i64,
+    /// By output of the source: a watermark that its readers already went by while the partition was
+    /// silent.
+    floors: Vec<i64>,
     exhausted: bool,
     /// The epoch that the next block claimed belongs to.
     epoch: u64,
 }
 
 /// A block that a worker has claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub index: u64,
     pub epoch: u64,
-    /// Rows of the block have places no earlier than this.
-    pub floor: i64,
+    /// By output of the source: rows of the block have places no earlier than this.
+    pub floors: Vec<i64>,
 }
 
 impl Progress {
-    /// `first_time` is the first row's event time if the partition was peeked, else `i64::MIN`.
-    pub fn new(first_time: i64) -> Progress {
+    /// `first_time` is the first row's event time if the partition was peeked, else `i64::MIN`;
+    /// `outputs` how many the source has.
+    pub fn new(first_time: i64, outputs: usize) -> Progress {
         Progress {
             claimed: 0,
             complete: 0,
             published: BTreeMap::new(),
             before: BTreeMap::from([(0, i64::MIN)]),
             first_time,
-            floor: i64::MIN,
+            floors: vec![i64::MIN; outputs],
             exhausted: false,
             epoch: 0,
         }
@@ -56,7 +58,7 @@ impl Progress {
     /// Claims the next block.
     pub fn claim(&mut self) -> Claim {
         self.claimed += 1;
-        Claim { index: self.claimed - 1, epoch: self.epoch, floor: self.floor }
+        Claim { index: self.claimed - 1, epoch: self.epoch, floors: self.floors.clone() }
     }
 
     /// Blocks claimed from now on belong to `epoch` or later.
@@ -111,15 +113,15 @@ impl Progress {
         Some(known.max(self.first_time))
     }
 
-    /// The floor for whoever goes by the partition's watermark.
-    pub fn floor(&self) -> i64 {
-        self.floor
+    /// The floor for whoever goes by the partition's watermark on `output`.
+    pub fn floor(&self, output: usize) -> i64 {
+        self.floors[output]
     }
 
-    /// Readers go by `watermark` from now on, although no row said so: the partition was silent. Rows
-    /// claimed later have no earlier place.
-    pub fn raise_floor(&mut self, watermark: i64) {
-        self.floor = self.floor.max(watermark);
+    /// Readers of `output` go by `watermark` from now on, although no row said so: the partition was
+    /// silent. Rows claimed later have no earlier place.
+    pub fn raise_floor(&mut self, output: usize, watermark: i64) {
+        self.floors[output] = self.floors[output].max(watermark);
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
         ) {
             let all: Vec<i64> = blocks.concat();
             let whole = places(&all, i64::MIN, out_of_order, i64::MIN).unwrap_or(all);
-            let mut progress = Progress::new(i64::MIN);
+            let mut progress = Progress::new(i64::MIN, 1);
             let (mut claimed, mut unsent, mut got) = (Vec::new(), Vec::new(), vec![None; blocks.len()]);
             for step in order.into_iter().chain((0..3 * blocks.len()).rev()) {
                 match step % 3 {

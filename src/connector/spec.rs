@@ -47,6 +47,17 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether rows may arrive at any time, and perhaps for ever.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Input::Files { .. } | Input::Stdin { .. } => false,
+            Input::Follow { .. } => true,
+            Input::Generator { rate_per_s, limit, .. } => rate_per_s.is_some() || limit.is_none(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GeneratorKind {
     Nexmark,

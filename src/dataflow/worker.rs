@@ -1,8 +1,11 @@
 //! Runs the graph on the workers of this process until its input ends or the run is stopped.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::initialize::Hooks;
 use timely::{CommunicationConfig, WorkerConfig};
 
@@ -13,22 +16,19 @@ use super::time::Time;
 const PARK: Duration = Duration::from_millis(20);
 
 /// How workers talk to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Batches are moved.
+    /// Batches are moved between the workers of this process.
     Memory,
     /// Batches are serialized even within the process: for tests.
     Serialized,
+    /// Batches go to other processes over these sockets (by process; none to this one).
+    Network { process: usize, sockets: Vec<Option<TcpStream>> },
 }
 
-/// Runs `context` on `workers` threads. An error is a panic of a worker, or of timely's own threads.
+/// Runs `context` on `workers` threads. An error is one of timely's set-up; a worker that panics ends
+/// the process, since its peers would wait for it for ever.
 pub fn run_workers(context: Arc<Context>, workers: usize, transport: Transport) -> Result<(), String> {
-    let communication = match (workers, transport) {
-        (1, Transport::Memory) => CommunicationConfig::Thread,
-        (n, Transport::Memory) => CommunicationConfig::Process(n),
-        (n, Transport::Serialized) => CommunicationConfig::ProcessBinary(n),
-    };
-    let (builders, others) = communication.try_build_with(Hooks::default())?;
+    let (builders, others) = allocators(workers, transport)?;
     let guards = timely::execute::execute_from(builders, others, WorkerConfig::default(), move |worker| {
         let id = worker.next_dataflow_index();
         worker.dataflow::<Time, _, _>(|scope| render(scope, &context));
@@ -44,4 +44,21 @@ pub fn run_workers(context: Arc<Context>, workers: usize, transport: Transport) 
         result?;
     }
     Ok(())
+}
+
+type Allocators = (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>);
+
+fn allocators(workers: usize, transport: Transport) -> Result<Allocators, String> {
+    let hooks = Hooks::default();
+    match transport {
+        Transport::Memory if workers == 1 => CommunicationConfig::Thread.try_build_with(hooks),
+        Transport::Memory => CommunicationConfig::Process(workers).try_build_with(hooks),
+        Transport::Serialized => CommunicationConfig::ProcessBinary(workers).try_build_with(hooks),
+        Transport::Network { process, sockets } => {
+            let local = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
+            let remote = initialize_networking_from_sockets(local, sockets, process, workers, hooks);
+            let (builders, guard) = remote.map_err(|e| e.to_string())?;
+            Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+        }
+    }
 }

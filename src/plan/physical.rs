@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::connector::spec::Source;
+use crate::connector::spec::{Source, WatermarkStrategy};
 use crate::data::{DataType, Schema};
 use crate::expr::{Aggregate, Expr};
 use crate::plan::logical::fits;
@@ -240,6 +240,20 @@ impl KeyedKind {
             KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
             | KeyedKind::Distinct { .. }
             | KeyedKind::Limit { .. } => &[],
+        }
+    }
+}
+
+impl Plan {
+    /// The greatest out-of-orderness with which rows of a node were read; `None` when there is none
+    /// that more of would help.
+    pub fn out_of_order_ns(&self, node: NodeId) -> Option<i64> {
+        match &self.nodes[node].op {
+            Op::Source { source, output } => match self.sources[*source].outputs[*output].watermark.strategy {
+                WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => Some(out_of_order_ns),
+                WatermarkStrategy::AtEnd | WatermarkStrategy::ProcessingTime => None,
+            },
+            op => op.inputs().into_iter().filter_map(|input| self.out_of_order_ns(input)).max(),
         }
     }
 }

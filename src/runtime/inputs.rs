@@ -45,10 +45,21 @@ fn partitions_of(source: usize, spec: &Source) -> Vec<Partition> {
     match &spec.input {
         Input::Files { paths, format, .. } => paths
             .iter()
-            .map(|path| Partition::new(source, path.clone(), 0, false, open_file(path.clone(), *format)))
+            .map(|path| {
+                Partition::new(source, spec.outputs.len(), path.clone(), false, open_file(path.clone(), *format))
+            })
             .collect(),
         Input::Stdin { .. } | Input::Follow { .. } | Input::Generator { .. } => todo!(),
     }
+}
+
+/// Readers of a file input, one file after the other.
+pub fn open_for_sample(input: &Input) -> impl Iterator<Item = Result<Box<dyn BlockReader>, ReadError>> {
+    let files: Vec<Opener> = match input {
+        Input::Files { paths, format, .. } => paths.iter().map(|p| open_file(p.clone(), *format)).collect(),
+        Input::Stdin { .. } | Input::Follow { .. } | Input::Generator { .. } => Vec::new(),
+    };
+    files.into_iter().map(|open| open(Arc::new(|| {})))
 }
 
 fn open_file(path: String, format: FileFormat) -> Opener {

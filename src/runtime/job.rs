@@ -1,11 +1,12 @@
 //! One run of one plan in one process.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::inputs::open_intake;
 use super::outputs::{DefaultOutput, Sinks, route};
-use super::report::Report;
+use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_bytes_peak};
 use crate::connector::intake::Intake;
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::DeadLetters;
@@ -15,7 +16,7 @@ use crate::dataflow::op::sink::{SharedWriter, WriteError, Writer};
 use crate::dataflow::render::Context;
 use crate::dataflow::stop::Stop;
 use crate::dataflow::worker::{Transport, run_workers};
-use crate::plan::physical::Plan;
+use crate::plan::physical::{Output, Plan};
 
 /// How a plan is to be run.
 pub struct Job {
@@ -89,14 +90,24 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     }
     let plan = &context.plan;
     let names = plan.sources.iter().map(|s| s.name.clone());
-    let node = |(n, c): (&crate::plan::physical::Node, &Arc<Counters>)| (n.stream.clone(), n.label.clone(), c.read());
+    let sources = names.zip(intake.rejects.read()).map(|(name, rejected)| SourceReport { name, rejected });
+    let nodes = plan.nodes.iter().zip(&counters).enumerate().map(|(id, (node, counters))| NodeReport {
+        stream: node.stream.clone(),
+        label: node.label.clone(),
+        counts: counters.read(),
+        out_of_order_ns: plan.out_of_order_ns(id),
+    });
+    let rows = |(o, c): (&Output, &Arc<Counters>)| OutputReport { name: o.name.clone(), rows: c.read().rows_out };
     Ok(Report {
-        sources: names.zip(intake.rejects.read()).collect(),
-        nodes: plan.nodes.iter().zip(&counters).map(node).collect(),
-        outputs: plan.outputs.iter().zip(&output_counters).map(|(o, c)| (o.name.clone(), c.read().rows_out)).collect(),
+        sources: sources.collect(),
+        nodes: nodes.collect(),
+        outputs: plan.outputs.iter().zip(&output_counters).map(rows).collect(),
         stopped: stop.reason(),
         seconds: started.elapsed().as_secs_f64(),
+        workers: job.workers,
         in_flight_bytes_peak: intake.gauge.bytes_peak(),
+        memory_bytes_peak: resident_bytes_peak(),
+        input_bytes: intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
         furthest_behind: intake.furthest_behind().map(|(name, _)| name.to_string()),
     })
 }

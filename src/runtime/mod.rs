@@ -1,6 +1,8 @@
 //! A run from beginning to end: opens inputs and outputs, starts the workers, and reports.
 
+pub mod cluster;
 pub mod inputs;
 pub mod job;
 pub mod outputs;
 pub mod report;
+pub mod surroundings;

@@ -21,6 +21,15 @@ use crate::state::Table;
 /// A pane by its start and the end of the first window open for its rows, as coordinates.
 type Pane = (i64, i64);
 
+/// A pane in which a row is late for no window while its place is before `deadline`.
+#[derive(Clone, Copy)]
+struct Near {
+    from: i64,
+    to: i64,
+    deadline: i64,
+    pane: Pane,
+}
+
 /// Most rows in a batch that leaves.
 pub const EMIT_ROWS: usize = 1 << 16;
 
@@ -44,11 +53,18 @@ impl<B: Body> TimeWindows<B> {
     }
 
     /// The pane and first open window of a row, or how late the row is for the last of its windows.
+    /// `near` remembers the pane of the row before, which is most often the same.
     #[inline]
-    fn place_row(&self, time: i64, at: i64) -> Result<Pane, i64> {
+    fn place_row(&self, time: i64, at: i64, near: &mut Option<Near>) -> Result<Pane, i64> {
+        if let Some(n) = near.filter(|n| n.from <= time && time < n.to && at < n.deadline) {
+            return Ok(n.pane);
+        }
         let pane = self.assigner.pane(time);
         let first = self.assigner.first_end(pane);
-        if at == time || self.deadline(first) > at {
+        let deadline = self.deadline(first);
+        if deadline > at {
+            let (from, to) = (self.assigner.instant(pane), self.assigner.instant(pane + self.assigner.pane_length()));
+            *near = Some(Near { from, to, deadline, pane: (pane, first) });
             return Ok((pane, first));
         }
         let open = self.assigner.ends(pane, first).find(|&end| self.deadline(end) > at);
@@ -113,9 +129,9 @@ impl<B: Body> Core for TimeWindows<B> {
     fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
         let (mut panes, mut kept, mut late) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
-        let places = batch.places();
+        let (places, mut near) = (batch.places(), None);
         for row in 0..batch.len() {
-            match self.place_row(batch.time[row], places[row]) {
+            match self.place_row(batch.time[row], places[row], &mut near) {
                 Ok(pane) => {
                     panes.push(pane);
                     kept.push(row as u32);

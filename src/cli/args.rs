@@ -1,0 +1,239 @@
+//! The flags.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::connector::spec::OutputFormat;
+
+/// Runs VPL programs over event streams: logs, live files, generators.
+#[derive(Parser)]
+#[command(name = "varpulis", version, about, disable_help_subcommand = true, args_override_self = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a program; `varpulis q.vpl` means `varpulis run q.vpl`
+    Run(RunArgs),
+    /// Report what is wrong with a program, and what bounds its state
+    Check(CheckArgs),
+    /// Print what the compiler makes of a program
+    Explain(ExplainArgs),
+    /// List the functions and aggregates
+    Functions(FunctionsArgs),
+}
+
+#[derive(Args)]
+pub struct InputArgs {
+    /// Input: a file, a glob, or - for stdin; TYPE= says which type its rows have
+    #[arg(short = 'i', long = "input", value_name = "[TYPE=]PATH")]
+    pub inputs: Vec<String>,
+    /// Format of stdin, where it is not JSONL
+    #[arg(long, value_name = "FORMAT")]
+    pub stdin_format: Option<InputFormat>,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// The program
+    pub program: PathBuf,
+    /// Worker threads of this process
+    #[arg(short = 'w', long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Output: a file, a folder (with a final /) for a file per stream, or - for stdout
+    #[arg(short = 'o', long, default_value = "-", value_name = "PATH")]
+    pub output: String,
+    /// Format of the output; otherwise its name tells
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Rows in one order whatever the number of workers: the default for bounded inputs
+    #[arg(long, overrides_with = "unordered")]
+    pub ordered: bool,
+    /// Rows as they come
+    #[arg(long)]
+    pub unordered: bool,
+    /// Processes of the cluster
+    #[arg(short = 'n', long, default_value_t = 1, value_name = "N", requires_if("2..", "hostfile"))]
+    pub processes: usize,
+    /// Number of this process, from 0
+    #[arg(short = 'p', long, default_value_t = 0, value_name = "I")]
+    pub process: usize,
+    /// One host:port per process and line
+    #[arg(long, value_name = "FILE")]
+    pub hostfile: Option<PathBuf>,
+    /// Where malformed rows go
+    #[arg(long, value_name = "FILE")]
+    pub dead_letter: Option<String>,
+    /// Leave _stream and _time out of the rows
+    #[arg(long)]
+    pub no_meta: bool,
+    /// No progress bar and no report
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The report as JSON
+    #[arg(long, value_name = "FORMAT")]
+    pub stats: Option<StatsFormat>,
+    /// Bytes per block read
+    #[arg(long, hide = true, value_name = "N")]
+    pub block_bytes: Option<usize>,
+    /// Random schedules, which must not change the answer
+    #[arg(long, hide = true, value_name = "SEED")]
+    pub chaos: Option<u64>,
+    /// Serialize batches between the workers of the process
+    #[arg(long, hide = true)]
+    pub serialize: bool,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The program
+    pub program: PathBuf,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Check every declared field of the inputs' rows, not only those that the program uses
+    #[arg(long)]
+    pub strict: bool,
+    /// How findings are printed
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: FindingsFormat,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    /// The program
+    pub program: PathBuf,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Which form of the program
+    #[arg(long, default_value = "physical")]
+    pub stage: Stage,
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: GraphFormat,
+}
+
+#[derive(Args)]
+pub struct FmtArgs {
+    /// The programs, which are rewritten; - for stdin to stdout
+    #[arg(required = true)]
+    pub programs: Vec<PathBuf>,
+    /// Change nothing; exit 1 if anything would change
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Args)]
+pub struct FunctionsArgs {
+    /// Only this one
+    pub name: Option<String>,
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    /// What to generate
+    pub kind: GeneratedKind,
+    #[arg(long, default_value_t = 1_000_000)]
+    pub rows: u64,
+    #[arg(long, default_value_t = 1000)]
+    pub keys: u64,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Rows per second of event time
+    #[arg(long, default_value_t = 10_000)]
+    pub rate: u64,
+    /// How far rows lie behind earlier ones at most
+    #[arg(long, default_value = "0s", value_parser = parse_duration)]
+    pub out_of_order: i64,
+    #[arg(long, default_value = "jsonl")]
+    pub format: GeneratedFormat,
+    /// A file, or - for stdout
+    #[arg(short = 'o', long, default_value = "-")]
+    pub output: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Format {
+    Jsonl,
+    Csv,
+    Table,
+    Parquet,
+    Arrow,
+}
+
+impl Format {
+    pub fn output(self) -> OutputFormat {
+        match self {
+            Format::Jsonl => OutputFormat::Jsonl,
+            Format::Csv => OutputFormat::Csv,
+            Format::Table => OutputFormat::Table,
+            Format::Parquet => OutputFormat::Parquet,
+            Format::Arrow => OutputFormat::Arrow,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum InputFormat {
+    Jsonl,
+    Csv,
+    Tsv,
+    Evt,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum StatsFormat {
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum FindingsFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum GraphFormat {
+    Text,
+    Dot,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum Stage {
+    Ast,
+    Hir,
+    Logical,
+    Physical,
+    Dataflow,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum GeneratedKind {
+    Trades,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum GeneratedFormat {
+    Jsonl,
+    Csv,
+}
+
+fn parse_duration(text: &str) -> Result<i64, String> {
+    crate::data::time::parse_duration(text).ok_or_else(|| "expected a duration such as 250ms or 1h30m".to_string())
+}
+
+const COMMANDS: [&str; 6] = ["run", "check", "explain", "fmt", "functions", "generate"];
+
+/// The arguments with `run` added where no command is named.
+pub fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let first = args.get(1).and_then(|a| a.to_str()).unwrap_or("");
+    let is_general = matches!(first, "" | "-h" | "--help" | "-V" | "--version");
+    if !is_general && !COMMANDS.contains(&first) {
+        args.insert(1, "run".into());
+    }
+    args
+}

@@ -1,0 +1,34 @@
+//! `varpulis explain`: the program at each stage of the compiler.
+
+use super::args::{ExplainArgs, FindingsFormat, GraphFormat, Stage};
+use super::program::{compile_program, print_findings};
+use super::{EXIT_USAGE, complain};
+use crate::connector::spec::OnError;
+use crate::plan::explain;
+
+pub fn explain(args: ExplainArgs) -> u8 {
+    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip) {
+        Ok(compilation) => compilation,
+        Err(code) => return code,
+    };
+    print_findings(&compilation, FindingsFormat::Text);
+    if args.stage == Stage::Ast && args.format == GraphFormat::Text {
+        compilation.files.iter().for_each(|file| println!("{file:#?}"));
+        return if compilation.failed() { EXIT_USAGE } else { 0 };
+    }
+    let Some(stages) = &compilation.stages else { return EXIT_USAGE };
+    let text = match (args.stage, args.format) {
+        (Stage::Hir, GraphFormat::Text) => explain::hir::text(&stages.hir),
+        (Stage::Logical, GraphFormat::Text) => explain::logical::text(&stages.logical),
+        (Stage::Physical, GraphFormat::Text) => explain::physical::text(&stages.physical),
+        (Stage::Dataflow, GraphFormat::Text) => explain::dataflow::text(&stages.physical),
+        (Stage::Logical, GraphFormat::Dot) => explain::logical::dot(&stages.logical),
+        (Stage::Physical, GraphFormat::Dot) => explain::physical::dot(&stages.physical),
+        (Stage::Ast | Stage::Hir | Stage::Dataflow, _) => {
+            complain("only the stages logical and physical are graphs");
+            return EXIT_USAGE;
+        }
+    };
+    print!("{text}");
+    0
+}

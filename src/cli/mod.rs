@@ -1,0 +1,50 @@
+//! The command line: flags to jobs, outcomes to exit codes.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | fine; also when the output's reader has gone, and after an interruption |
+//! | 1 | the run failed |
+//! | 2 | bad program or usage |
+//! | 3 | stopped by `on_error: "fail"`, or by a row that contradicts a sampled type |
+
+mod args;
+mod check;
+mod explain;
+mod functions;
+mod program;
+mod progress;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+pub const EXIT_FAILED: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
+pub const EXIT_REFUSED: u8 = 3;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(args::with_command(std::env::args_os().collect())) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; what cannot be printed is nobody's to know.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    let code = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
+        Command::Explain(args) => explain::explain(args),
+        Command::Functions(args) => functions::functions(args),
+    };
+    ExitCode::from(code)
+}
+
+/// Says what went wrong.
+fn complain(message: impl std::fmt::Display) {
+    eprintln!("varpulis: {message}");
+}

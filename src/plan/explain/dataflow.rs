@@ -1,0 +1,32 @@
+//! The graph as timely runs it: one line per operator, with what it exchanges.
+
+use std::fmt::Write;
+
+use crate::plan::physical::{Op, Plan};
+
+/// The operators in the order in which every worker renders them.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string");
+    let ports: usize = plan.sources.iter().map(|s| s.outputs.len()).sum();
+    line(format!("sources: one operator, {} inputs, {ports} outputs", plan.sources.len()));
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let name = format!("{} {}", node.stream, node.label);
+        match &node.op {
+            Op::Source { .. } | Op::Late { .. } => {}
+            Op::Chain { .. } => line(format!("{id}: {name}: pipeline")),
+            Op::Merge { inputs } => line(format!("{id}: {name}: concatenation of {}", inputs.len())),
+            Op::Keyed { keyed, .. } => {
+                line(format!("{id}: {name} key: pipeline, encodes {} key columns", keyed.key.len()));
+                let late = if keyed.keeps_late { ", late rows on a second output" } else { "" };
+                line(format!("{id}: {name}: exchange by key group, driven{late}"));
+            }
+            Op::Timer { .. } => line(format!("{id}: {name}: exchange to worker 0, driven")),
+        }
+    }
+    for output in &plan.outputs {
+        line(format!("{} encode: pipeline", output.name));
+    }
+    line("ordered sink: exchange to worker 0, driven; or a sink per output and worker when unordered".to_string());
+    out
+}
