@@ -68,7 +68,7 @@ impl Domain for Ints {
     }
 
     #[inline]
-    fn get<'a>(input: &'a &[i64], row: usize) -> i64 {
+    fn get(input: &&[i64], row: usize) -> i64 {
         input[row]
     }
 
@@ -153,7 +153,7 @@ impl Domain for Floats {
     }
 
     #[inline]
-    fn get<'a>(input: &'a &[f64], row: usize) -> i64 {
+    fn get(input: &&[f64], row: usize) -> i64 {
         ordered(input[row])
     }
 
@@ -290,7 +290,7 @@ impl Domain for Bools {
     }
 
     #[inline]
-    fn get<'a>(input: &'a &BooleanArray, row: usize) -> bool {
+    fn get(input: &&BooleanArray, row: usize) -> bool {
         input.value(row)
     }
 

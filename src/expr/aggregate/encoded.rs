@@ -72,7 +72,7 @@ impl Domain for Encoded {
     }
 
     #[inline]
-    fn get<'a>(input: &'a Keys, row: usize) -> &'a [u8] {
+    fn get(input: &Keys, row: usize) -> &[u8] {
         input.key(row)
     }
 
