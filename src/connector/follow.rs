@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::file::open_file;
 use super::partition::{BlockReader, Polled, ReadError, Waker};
-use super::pump::{CHUNK_BYTES, Chunk, Pump, Pumped};
+use super::pump::{CHUNK_BYTES, Chunk, Pump};
 use super::stdio::StreamReader;
 use super::text::TextKind;
 
@@ -181,6 +181,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::connector::pump::Pumped;
     use crate::connector::{BlockContext, BlockData};
 
     struct Log {
@@ -272,7 +273,7 @@ mod tests {
         let (woken, wakes) = channel();
         let waker: Waker = Arc::new(move || woken.send(()).unwrap_or(()));
         let mut reader = FollowReader::open(log.path().to_str().unwrap(), TextKind::Lines, waker).unwrap();
-        let mut next = |reader: &mut FollowReader| loop {
+        let next = |reader: &mut FollowReader| loop {
             match reader.poll_block().unwrap() {
                 Polled::Pending => wakes.recv().unwrap(),
                 Polled::Block(block) => return block.position,

@@ -177,6 +177,9 @@ impl Intake {
             let Polled::Block(block) = reader.poll_block()? else { continue };
             let source = &self.sources[partition.source];
             let mut decoded = self.decoders[partition.source]().decode(&block);
+            if let Some(error) = decoded.failed.take() {
+                return Err(error);
+            }
             let first = first_time(&arrive(source, &block, &mut decoded, 0));
             *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN), source.outputs.len());
         }
@@ -389,6 +392,9 @@ impl Reader {
         *lock(&partition.silent_since) = None;
         let source = &self.intake.sources[partition.source];
         let mut decoded = self.decoders[partition.source].decode(&block);
+        if let Some(error) = decoded.failed.take() {
+            return Err(error);
+        }
         let arrivals = arrive(source, &block, &mut decoded, now_ns);
         self.intake.rejects.take(partition.source, &partition.name, decoded);
         lock(&partition.progress).publish(claim.index, arrivals.greatest);

@@ -6,15 +6,19 @@
 //! worker asks; decoding a block needs nothing but the block.
 
 pub mod arrivals;
+pub mod columns;
 pub mod compression;
 mod cut;
 pub mod file;
 pub mod follow;
 pub mod format;
+pub mod generator;
 mod header;
+pub mod input;
 pub mod intake;
 pub mod locate;
 pub mod partition;
+pub mod paths;
 pub mod progress;
 mod pump;
 pub mod rejects;
@@ -28,6 +32,8 @@ pub mod text;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
+
+use self::partition::ReadError;
 
 /// A run of whole rows of a partition, not yet decoded.
 #[derive(Debug, Default)]
@@ -71,8 +77,8 @@ pub enum BlockData {
     TooLong { head: Vec<u8>, bytes: u64 },
     /// Rows of a format that is columnar itself; positions count rows.
     Rows(RecordBatch),
-    /// A row group of a Parquet file, read by whoever decodes it.
-    RowGroup { path: String, row_group: usize },
+    /// So many rows of a row group of a Parquet file, read by whoever decodes them.
+    RowGroup { path: String, row_group: usize, first: usize, rows: usize },
 }
 
 impl Default for BlockData {
@@ -93,6 +99,9 @@ pub struct Decoded {
     pub unknown_fields: Vec<String>,
     /// Rows in the block, whatever became of them.
     pub rows: u64,
+    /// Why the block cannot be read at all: the run has to stop. Only where reading is part of
+    /// decoding (row groups).
+    pub failed: Option<ReadError>,
 }
 
 /// Rows of one type, in columns of the type's schema. Fields are checked: a required field is never

@@ -83,6 +83,8 @@ pub enum ReadError {
     Corrupt { path: String, what: &'static str, detail: String },
     #[error("{path}: {what} cannot be compressed as a whole; it is compressed inside")]
     CompressedColumns { path: String, what: &'static str },
+    #[error("{path}: Parquet and Arrow are read from files only, not as they arrive")]
+    NotLive { path: String },
     #[error("{path} cannot be read again from byte {position}")]
     NotSeekable { path: String, position: u64 },
     #[error("{path}: ends at byte {size}, before position {position}")]

@@ -1,6 +1,7 @@
 //! Formats: from the bytes of a block to columns, and from rows to bytes.
 
 pub mod column;
+pub mod columnar;
 pub mod csv;
 pub mod encode;
 pub mod evt;
@@ -35,7 +36,7 @@ pub fn decoder(format: FileFormat, config: &DecoderConfig) -> Box<dyn Decoder> {
         FileFormat::Jsonl => Box::new(json::JsonDecoder::new(config)),
         FileFormat::Csv { .. } => Box::new(csv::CsvDecoder::new(config)),
         FileFormat::Evt => Box::new(evt::EvtDecoder::new(config)),
-        FileFormat::Parquet | FileFormat::Arrow => todo!("{format:?}"),
+        FileFormat::Parquet | FileFormat::Arrow => Box::new(columnar::ColumnarDecoder::new(config)),
     }
 }
 

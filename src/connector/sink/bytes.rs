@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use flate2::write::GzEncoder;
 
 use super::part::PartFile;
-use super::{ByteSink, Destination, OutputStream, SinkError, file_in, split_compression};
+use super::{ByteSink, Destination, OutputStream, SinkError, file_in};
+use crate::connector::paths::split_compression;
 use crate::connector::spec::{Compression, OutputFormat};
 
 /// Collects small writes; larger ones pass through.

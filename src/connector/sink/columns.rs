@@ -14,16 +14,17 @@ use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::part::PartFile;
-use super::{BatchSink, Destination, OutputStream, SinkError, file_in, split_compression};
+use super::{BatchSink, Destination, OutputStream, SinkError, file_in};
 use crate::connector::format::encode::columns::{outside_batch, outside_schema};
+use crate::connector::paths::split_compression;
 use crate::connector::spec::OutputFormat;
 use crate::data::{Batch, Schema};
 
 /// Rows of an Arrow record batch.
 const ARROW_ROWS: usize = 64 << 10;
 /// Rows of a Parquet row group: large enough to compress well, small enough that several workers
-/// share a file of some millions of rows when it is read again.
-const PARQUET_ROWS: usize = 1 << 20;
+/// share a file of a million rows when it is read again.
+const PARQUET_ROWS: usize = 1 << 17;
 
 /// One file per stream.
 pub struct ColumnFiles {

@@ -15,7 +15,8 @@ pub mod table;
 use std::io;
 use std::path::Path;
 
-use super::spec::{Compression, OutputFormat};
+use super::paths::{extension, split_compression};
+use super::spec::OutputFormat;
 use crate::connector::format::encode::{CsvEncoder, JsonlEncoder, RowEncoder, jsonl::Meta};
 use crate::data::{Batch, Schema};
 
@@ -126,19 +127,6 @@ fn named_format(path: &str) -> Result<OutputFormat, SinkError> {
         Some("arrow" | "ipc" | "feather") => Ok(OutputFormat::Arrow),
         Some("txt") => Ok(OutputFormat::Table),
         Some(_) | None => Err(SinkError::UnknownFormat { path: path.to_string() }),
-    }
-}
-
-fn extension(path: &str) -> Option<String> {
-    Path::new(path).extension().map(|e| e.to_string_lossy().to_ascii_lowercase())
-}
-
-/// A name without `.gz` or `.zst`, and what that says.
-pub(crate) fn split_compression(path: &str) -> (&str, Option<Compression>) {
-    match extension(path).as_deref() {
-        Some("gz") => (&path[..path.len() - 3], Some(Compression::Gzip)),
-        Some("zst") => (&path[..path.len() - 4], Some(Compression::Zstd)),
-        Some(_) | None => (path, None),
     }
 }
 
