@@ -17,45 +17,102 @@ use crate::connector::spec::{OnError, OutputFormat};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
-use crate::runtime::job::{Job, JobError, run as run_job};
+use crate::runtime::cluster::{ClusterError, Membership, Peers};
+use crate::runtime::job::{Job, Share, run as run_job};
 use crate::runtime::outputs::DefaultOutput;
 use crate::runtime::report::Report;
 
 pub fn run(args: RunArgs) -> u8 {
-    let on_error = if args.dead_letter.is_some() { OnError::DeadLetter } else { OnError::Skip };
-    let compilation = match compile_program(&args.program, &args.inputs, on_error) {
-        Ok(compilation) => compilation,
-        Err(code) => return code,
-    };
-    if compilation.failed() || !args.quiet {
-        print_findings(&compilation, FindingsFormat::Text);
+    end_on_panic();
+    if args.processes == 1 {
+        return match compile(&args) {
+            Ok(plan) => run_plan(&args, plan, None).0,
+            Err(code) => code,
+        };
     }
-    let Some(stages) = compilation.stages else { return EXIT_USAGE };
-    let output = match default_output(&args) {
-        Ok(output) => output,
-        Err(message) => {
-            complain(message);
-            return EXIT_USAGE;
-        }
-    };
-    let job = job(&args, stages.physical, output);
-    let stop = Arc::new(Stop::default());
-    stop_on_signals(&stop);
-    let display = Display::new(!args.quiet && std::io::stderr().is_terminal());
-    let outcome = run_job(job, stop, |intake| display.watch(intake));
-    display.finish();
-    match outcome {
-        Ok(report) => finish(&args, &report),
+    match run_member(&args) {
+        Ok(code) => code,
         Err(error) => {
-            complain(&error);
-            match error {
-                JobError::Input(_) | JobError::Output(_) | JobError::Worker(_) => EXIT_FAILED,
-            }
+            complain(error);
+            EXIT_FAILED
         }
     }
 }
 
-fn job(args: &RunArgs, plan: Plan, output: DefaultOutput) -> Job {
+/// Runs as one of several processes: the first compiles, the others get the plan from it.
+fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
+    let hostfile = args.hostfile.as_deref().expect("clap asks for it with more than one process");
+    let members = Membership::read(hostfile, args.processes, args.process, args.workers as usize)?;
+    let compiled = if args.process == 0 { Some(compile(args)) } else { None };
+    let mut peers = members.connect()?;
+    let plan = match compiled {
+        Some(Ok(plan)) => peers.share(Some(plan))?,
+        Some(Err(code)) => {
+            peers.share::<Plan>(None)?;
+            return Ok(code);
+        }
+        None => peers.share(None)?,
+    };
+    let Some(plan) = plan else {
+        complain("the first process could not compile the program");
+        return Ok(EXIT_USAGE);
+    };
+    let (code, report) = run_plan(args, plan, Some((&members, &mut peers)));
+    let reports = peers.gather(report)?;
+    let mut reports = reports.into_iter().flatten();
+    if let Some(mut whole) = reports.next() {
+        reports.for_each(|r| whole.add(r));
+        print_report(args, &whole);
+    }
+    Ok(code)
+}
+
+fn compile(args: &RunArgs) -> Result<Plan, u8> {
+    let on_error = if args.dead_letter.is_some() { OnError::DeadLetter } else { OnError::Skip };
+    let compilation = compile_program(&args.program, &args.inputs, on_error)?;
+    if compilation.failed() || !args.quiet {
+        print_findings(&compilation, FindingsFormat::Text);
+    }
+    compilation.stages.map(|s| s.physical).ok_or(EXIT_USAGE)
+}
+
+/// Runs the plan in this process. Of several processes, the report is left to the caller.
+fn run_plan(args: &RunArgs, plan: Plan, cluster: Option<(&Membership, &mut Peers)>) -> (u8, Option<Report>) {
+    let output = match default_output(args) {
+        Ok(output) => output,
+        Err(message) => {
+            complain(message);
+            return (EXIT_USAGE, None);
+        }
+    };
+    let (share, transport) = match cluster {
+        None if args.serialize => (Share::WHOLE, Transport::Serialized),
+        None => (Share::WHOLE, Transport::Memory),
+        Some((members, peers)) => {
+            let sockets = std::mem::take(&mut peers.data);
+            (members.share(), Transport::Network { process: members.process, sockets })
+        }
+    };
+    let stop = Arc::new(Stop::default());
+    stop_on_signals(&stop);
+    let display = Display::new(!args.quiet && std::io::stderr().is_terminal());
+    let outcome = run_job(job(args, plan, output, share, transport), stop, |intake| display.watch(intake));
+    display.finish();
+    match outcome {
+        Ok(report) => {
+            if share == Share::WHOLE {
+                print_report(args, &report);
+            }
+            (exit_code(&report), Some(report))
+        }
+        Err(error) => {
+            complain(&error);
+            (EXIT_FAILED, None)
+        }
+    }
+}
+
+fn job(args: &RunArgs, plan: Plan, output: DefaultOutput, share: Share, transport: Transport) -> Job {
     let live = plan.sources.iter().any(|s| s.input.is_live());
     Job {
         workers: args.workers as usize,
@@ -64,9 +121,24 @@ fn job(args: &RunArgs, plan: Plan, output: DefaultOutput) -> Job {
         dead_letters: args.dead_letter.clone(),
         chaos_seed: args.chaos,
         block_bytes: args.block_bytes,
-        transport: if args.serialize { Transport::Serialized } else { Transport::Memory },
+        transport,
+        share,
         plan,
     }
+}
+
+/// Peers of a worker that panicked would wait for it for ever, so a panic anywhere ends the process.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("timely communication error") {
+            complain("the connection to another process is lost");
+        } else {
+            print(panic);
+        }
+        std::process::exit(i32::from(EXIT_FAILED));
+    }));
 }
 
 fn default_output(args: &RunArgs) -> Result<DefaultOutput, String> {
@@ -93,12 +165,16 @@ fn stop_on_signals(stop: &Arc<Stop>) {
     });
 }
 
-fn finish(args: &RunArgs, report: &Report) -> u8 {
+fn print_report(args: &RunArgs, report: &Report) {
     if args.stats.is_some() {
         eprintln!("{}", report.to_json());
     } else if !args.quiet {
         eprint!("{}", report.to_text());
     }
+}
+
+/// The exit code of a run that came to an end; says what made it stop, if that was a fault.
+fn exit_code(report: &Report) -> u8 {
     match &report.stopped {
         None | Some(StopReason::Interrupted | StopReason::Closed) => 0,
         Some(StopReason::Failed(message)) => {

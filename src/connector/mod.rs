@@ -116,7 +116,7 @@ pub struct DecodedRows {
 }
 
 /// A row that could not be decoded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Malformed {
     pub reason: MalformedReason,
     /// What exactly, for the log: the field and what was found.

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::spec::OnError;
 use super::{Decoded, Malformed, MalformedReason};
 
@@ -17,7 +19,7 @@ const NAMES_MAX: usize = 20;
 pub type DeadLetters = Box<dyn FnMut(&str, &str, &Malformed) + Send>;
 
 /// What was rejected of one source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rejected {
     pub rows_read: u64,
     pub malformed: BTreeMap<MalformedReason, u64>,
@@ -28,8 +30,24 @@ pub struct Rejected {
     pub filter_errors: u64,
 }
 
+impl Rejected {
+    /// Adds what another process rejected of the same source.
+    pub fn add(&mut self, other: Rejected) {
+        self.rows_read += other.rows_read;
+        other.malformed.into_iter().for_each(|(reason, count)| *self.malformed.entry(reason).or_default() += count);
+        self.shown.extend(other.shown);
+        self.shown.truncate(SHOWN_MAX);
+        other.other_types.into_iter().for_each(|(name, count)| *self.other_types.entry(name).or_default() += count);
+        let known = self.unknown_fields.len();
+        let new = other.unknown_fields.into_iter().filter(|f| !self.unknown_fields[..known].contains(f));
+        let new: Vec<String> = new.collect();
+        self.unknown_fields.extend(new);
+        self.filter_errors += other.filter_errors;
+    }
+}
+
 /// Why the run has to stop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Refusal {
     pub partition: String,
     pub row: Malformed,

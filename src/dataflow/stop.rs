@@ -12,7 +12,7 @@ pub struct Stop {
     reason: Mutex<Option<StopReason>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum StopReason {
     /// Ctrl-C, SIGTERM.
     Interrupted,

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::job::Share;
+
 /// How long processes wait for each other to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -96,6 +98,11 @@ impl Membership {
             return Err(error(format!("`{bad}` is not host:port")));
         }
         Ok(Membership { process, workers, addresses })
+    }
+
+    /// Which part of the run this process does.
+    pub fn share(&self) -> Share {
+        Share { process: self.process, processes: self.processes() }
     }
 
     pub fn processes(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::job::Share;
 use crate::connector::file::{FileReader, TextKind};
 use crate::connector::format::{DecoderConfig, decoder};
 use crate::connector::intake::{DecoderMaker, Intake, Opener, Partition};
@@ -13,6 +14,7 @@ use crate::plan::physical::Plan;
 /// Opens nothing yet, but knows every partition and checks that those to be peeked can be read.
 pub fn open_intake(
     plan: &Plan,
+    share: Share,
     dead_letters: Option<DeadLetters>,
     block_bytes: Option<usize>,
 ) -> Result<Intake, ReadError> {
@@ -23,6 +25,7 @@ pub fn open_intake(
     // The rank follows from the name alone, not from the order in which partitions were found.
     partitions.sort_by(|a, b| a.name.cmp(&b.name));
     partitions.iter_mut().enumerate().for_each(|(rank, p)| p.rank = rank as u32);
+    partitions.retain(|p| share.reads(p.rank, p.live));
     let sampled = |s: &Source| s.types.iter().any(|t| t.sampled);
     let policies = plan.sources.iter().map(|s| (s.name.clone(), s.on_error, sampled(s))).collect();
     let rejects = Rejects::new(policies, dead_letters);

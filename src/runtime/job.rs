@@ -31,6 +31,25 @@ pub struct Job {
     /// Bytes per block, where not the default.
     pub block_bytes: Option<usize>,
     pub transport: Transport,
+    pub share: Share,
+}
+
+/// Which part of a run this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub process: usize,
+    pub processes: usize,
+}
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Share = Share { process: 0, processes: 1 };
+
+    /// Whether a partition is read here: they are dealt by their rank, and what only one process can
+    /// read is read by the first.
+    pub fn reads(self, rank: u32, live: bool) -> bool {
+        if live { self.process == 0 } else { rank as usize % self.processes == self.process }
+    }
 }
 
 /// Why a run did not begin, or broke down.
@@ -62,8 +81,10 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     let started = Instant::now();
     let outputs = route(&job.plan, &job.output);
     let dead_letters = job.dead_letters.as_deref().map(|path| open_dead_letters(path, &stop)).transpose()?;
-    let intake = Arc::new(open_intake(&job.plan, dead_letters, job.block_bytes)?);
-    let sinks = Arc::new(Mutex::new(Sinks::open(&outputs)?));
+    let intake = Arc::new(open_intake(&job.plan, job.share, dead_letters, job.block_bytes)?);
+    // Ordered rows all leave from the first process.
+    let writes = job.share.process == 0 || !job.ordered;
+    let sinks = Arc::new(Mutex::new(if writes { Sinks::open(&outputs)? } else { Sinks::none() }));
     observe(intake.clone());
     let counters: Vec<Arc<Counters>> = job.plan.nodes.iter().map(|_| Arc::default()).collect();
     let output_counters: Vec<Arc<Counters>> = outputs.iter().map(|_| Arc::default()).collect();

@@ -102,6 +102,11 @@ impl Sinks {
         Ok(Sinks { sinks: groups.iter().map(open).collect::<Result<_, _>>()?, routes })
     }
 
+    /// For a process that writes nothing.
+    pub fn none() -> Sinks {
+        Sinks { sinks: Vec::new(), routes: Vec::new() }
+    }
+
     /// Completes all files.
     pub fn finish(&mut self) -> Result<(), SinkError> {
         for sink in &mut self.sinks {

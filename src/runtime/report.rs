@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::connector::rejects::Rejected;
@@ -11,8 +11,8 @@ use crate::data::time::format_duration;
 use crate::dataflow::op::counters::Counts;
 use crate::dataflow::stop::StopReason;
 
-/// The outcome of a run in one process.
-#[derive(Debug)]
+/// The outcome of a run, in one process or all.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// By source of the plan.
     pub sources: Vec<SourceReport>,
@@ -31,13 +31,13 @@ pub struct Report {
     pub furthest_behind: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SourceReport {
     pub name: String,
     pub rejected: Rejected,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct NodeReport {
     pub stream: String,
     pub label: String,
@@ -46,7 +46,7 @@ pub struct NodeReport {
     pub out_of_order_ns: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct OutputReport {
     pub name: String,
     pub rows: u64,
@@ -55,6 +55,20 @@ pub struct OutputReport {
 impl Report {
     pub fn rows_read(&self) -> u64 {
         self.sources.iter().map(|s| s.rejected.rows_read).sum()
+    }
+
+    /// Adds the report of another process of the same run.
+    pub fn add(&mut self, other: Report) {
+        self.sources.iter_mut().zip(other.sources).for_each(|(a, b)| a.rejected.add(b.rejected));
+        self.nodes.iter_mut().zip(other.nodes).for_each(|(a, b)| a.counts.add(b.counts));
+        self.outputs.iter_mut().zip(other.outputs).for_each(|(a, b)| a.rows += b.rows);
+        self.stopped = self.stopped.take().or(other.stopped);
+        self.seconds = self.seconds.max(other.seconds);
+        self.workers += other.workers;
+        self.in_flight_bytes_peak += other.in_flight_bytes_peak;
+        self.memory_bytes_peak = self.memory_bytes_peak.zip(other.memory_bytes_peak).map(|(a, b)| a + b);
+        self.input_bytes += other.input_bytes;
+        self.furthest_behind = self.furthest_behind.take().or(other.furthest_behind);
     }
 
     /// The report as JSON, with everything that was counted.

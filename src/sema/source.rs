@@ -192,13 +192,13 @@ fn row_as(schema: Schema, alias: Option<&Name>) -> Row {
     row
 }
 
-/// Calls `visit` with every stream that a source reads.
+/// Calls `visit` with every stream whose rows a source reads; the rows that came too late for a stream
+/// are not its rows.
 pub fn for_each_stream(source: &Source, visit: &mut dyn FnMut(StreamId)) {
     match source {
-        Source::Event { .. } | Source::Timer { .. } => {}
+        Source::Event { .. } | Source::Timer { .. } | Source::Late { .. } => {}
         Source::Stream(id) => visit(*id),
         Source::Merge(inputs) => inputs.iter().for_each(|i| for_each_stream(&i.source, visit)),
-        Source::Late { of, .. } => visit(*of),
     }
 }
 

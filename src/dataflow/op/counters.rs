@@ -29,6 +29,20 @@ pub struct Counts {
     pub state_bytes_peak: usize,
 }
 
+impl Counts {
+    /// Adds what another process counted of the same node.
+    pub fn add(&mut self, other: Counts) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.late += other.late;
+        self.shortfall_ns = self.shortfall_ns.max(other.shortfall_ns);
+        self.errors += other.errors;
+        self.handed_over += other.handed_over;
+        self.state_entries_peak = self.state_entries_peak.max(other.state_entries_peak);
+        self.state_bytes_peak = self.state_bytes_peak.max(other.state_bytes_peak);
+    }
+}
+
 impl Counters {
     pub fn add_in(&self, rows: usize) {
         self.rows_in.fetch_add(rows as u64, Relaxed);
