@@ -11,6 +11,7 @@ mod args;
 mod check;
 mod explain;
 mod functions;
+mod generate;
 mod program;
 mod progress;
 mod run;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Explain(args) => explain::explain(args),
+        Command::Generate(args) => generate::generate(args),
         Command::Functions(args) => functions::functions(args),
     };
     ExitCode::from(code)

@@ -8,7 +8,7 @@ use super::{EXIT_USAGE, complain};
 use crate::compile::{Compilation, compile};
 use crate::connector::spec::{FileFormat, Input, OnError};
 use crate::diagnostic::{render_json, render_text};
-use crate::runtime::surroundings::Outside;
+use crate::runtime::surroundings::{Outside, locate};
 use crate::sema::Environment;
 use crate::sema::inputs::CommandInput;
 
@@ -59,7 +59,7 @@ fn command_input(argument: &str, stdin: FileFormat) -> Result<CommandInput, Stri
     };
     let input = match path {
         "-" => Input::Stdin { format: stdin, time_unit: None },
-        _ => crate::connector::locate::locate(path, None).map_err(|e| e.to_string())?,
+        _ => locate(path, None).map_err(|e| e.to_string())?,
     };
     let name = if path == "-" { "stdin" } else { path };
     Ok(CommandInput { type_name, name: name.to_string(), input })

@@ -16,7 +16,6 @@ pub mod generator;
 mod header;
 pub mod input;
 pub mod intake;
-pub mod locate;
 pub mod partition;
 pub mod paths;
 pub mod progress;

@@ -68,6 +68,11 @@ pub fn kind_of(path: &str) -> Result<FileKind, ReadError> {
     Err(ReadError::CompressedColumns { path: path.to_string(), what })
 }
 
+/// How a file is compressed, by its name.
+pub fn compression_of(path: &str) -> Option<Compression> {
+    split_compression(path).1
+}
+
 /// The extension in lower case.
 pub(crate) fn extension(path: &str) -> Option<String> {
     Path::new(path).extension().map(|e| e.to_string_lossy().to_ascii_lowercase())

@@ -1,12 +1,10 @@
 //! The inputs of a plan and the partitions behind them.
 
-use std::sync::Arc;
-
 use super::job::Share;
-use crate::connector::file::{FileReader, TextKind};
 use crate::connector::format::{DecoderConfig, decoder};
+use crate::connector::input;
 use crate::connector::intake::{DecoderMaker, Intake, Opener, Partition};
-use crate::connector::partition::{BlockReader, ReadError};
+use crate::connector::partition::ReadError;
 use crate::connector::rejects::{DeadLetters, Rejects};
 use crate::connector::spec::{FileFormat, Input, Source};
 use crate::plan::physical::Plan;
@@ -44,33 +42,10 @@ fn decoder_maker(source: &Source) -> DecoderMaker {
     Box::new(move || decoder(format, &config))
 }
 
-fn partitions_of(source: usize, spec: &Source) -> Vec<Partition> {
-    match &spec.input {
-        Input::Files { paths, format, .. } => paths
-            .iter()
-            .map(|path| {
-                Partition::new(source, spec.outputs.len(), path.clone(), false, open_file(path.clone(), *format))
-            })
-            .collect(),
-        Input::Stdin { .. } | Input::Follow { .. } | Input::Generator { .. } => todo!(),
-    }
-}
-
-/// Readers of a file input, one file after the other.
-pub fn open_for_sample(input: &Input) -> impl Iterator<Item = Result<Box<dyn BlockReader>, ReadError>> {
-    let files: Vec<Opener> = match input {
-        Input::Files { paths, format, .. } => paths.iter().map(|p| open_file(p.clone(), *format)).collect(),
-        Input::Stdin { .. } | Input::Follow { .. } | Input::Generator { .. } => Vec::new(),
-    };
-    files.into_iter().map(|open| open(Arc::new(|| {})))
-}
-
-fn open_file(path: String, format: FileFormat) -> Opener {
-    Box::new(move |_: Arc<dyn Fn() + Send + Sync>| -> Result<Box<dyn BlockReader>, ReadError> {
-        let kind = match format {
-            FileFormat::Csv { delimiter } => TextKind::Csv { delimiter },
-            FileFormat::Jsonl | FileFormat::Evt | FileFormat::Parquet | FileFormat::Arrow => TextKind::Lines,
-        };
-        Ok(Box::new(FileReader::open(&path, kind)?))
+fn partitions_of(index: usize, source: &Source) -> impl Iterator<Item = Partition> {
+    input::partitions(&source.input).into_iter().map(move |spec| {
+        let (of, name) = (source.input.clone(), spec.name.clone());
+        let open: Opener = Box::new(move |waker| input::open(&of, &name, waker));
+        Partition::new(index, source.outputs.len(), spec.name, spec.live, open)
     })
 }

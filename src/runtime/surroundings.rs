@@ -1,8 +1,10 @@
 //! The outside world for the compiler: files behind paths, and samples of their rows.
 
-use super::inputs::open_for_sample;
-use crate::connector::locate::locate;
+use std::sync::Arc;
+
+use crate::connector::input::{open as open_input, partitions};
 use crate::connector::partition::{Polled, ReadError};
+use crate::connector::paths::{FileKind, compression_of, expand, kind_of};
 use crate::connector::sample::Sampler;
 use crate::connector::spec::{FileFormat, Input};
 use crate::sema::inputs::{FileRequest, SampledType, Surroundings};
@@ -48,13 +50,28 @@ impl Surroundings for Outside {
     }
 }
 
+/// The files behind a path or glob. `format` overrides what their names tell.
+pub fn locate(pattern: &str, format: Option<FileFormat>) -> Result<Input, ReadError> {
+    let paths = expand(pattern)?;
+    let first = match format {
+        Some(format) => FileKind { format, compression: compression_of(&paths[0]) },
+        None => kind_of(&paths[0])?,
+    };
+    let unlike = |path: &&String| compression_of(path) != first.compression;
+    if let Some(other) = paths.iter().find(unlike) {
+        let (pattern, a, b) = (pattern.to_string(), paths[0].clone(), other.clone());
+        return Err(ReadError::MixedCompression { pattern, a, b });
+    }
+    Ok(Input::Files { paths, format: first.format, compression: first.compression, time_unit: None })
+}
+
 /// A file that is followed may not be there yet.
 fn follow(request: &FileRequest) -> Result<Input, ReadError> {
     let format = match request.format {
         Some(format) => format,
-        None => match locate(&request.path, None) {
-            Ok(Input::Files { format, .. }) => format,
-            Ok(_) | Err(ReadError::NotFound { .. } | ReadError::UnknownFormat { .. }) => FileFormat::Jsonl,
+        None => match kind_of(&request.path) {
+            Ok(kind) => kind.format,
+            Err(ReadError::NotFound { .. } | ReadError::UnknownFormat { .. }) => FileFormat::Jsonl,
             Err(error) => return Err(error),
         },
     };
@@ -63,11 +80,8 @@ fn follow(request: &FileRequest) -> Result<Input, ReadError> {
 
 /// Reads the files from the first on until the sample is full.
 fn read_sample(input: &Input, sampler: &mut Sampler) -> Result<(), ReadError> {
-    for mut reader in open_for_sample(input) {
-        let reader = match &mut reader {
-            Ok(reader) => reader,
-            Err(_) => return reader.map(drop),
-        };
+    for file in partitions(input).into_iter().filter(|p| !p.live) {
+        let mut reader = open_input(input, &file.name, Arc::new(|| {}))?;
         reader.set_target_bytes(SAMPLE_BLOCK_BYTES);
         while let Polled::Block(block) = reader.poll_block()? {
             sampler.add(&block);
