@@ -373,7 +373,9 @@ impl<'a> Scanner<'a> {
             return self.push(TokenKind::Symbol, start, self.at);
         }
         let ends_run = |c: char| c.is_ascii_whitespace() || c.is_ascii_graphic() && !"$`\\".contains(c);
-        self.at += rest.find(ends_run).unwrap_or(rest.len());
+        // The character itself may be one that ends a run (a form feed); it is taken all the same.
+        let after = &rest[c.len_utf8()..];
+        self.at += c.len_utf8() + after.find(ends_run).unwrap_or(after.len());
         let (what, hint) = match c {
             '“' | '”' | '„' | '‘' | '’' => {
                 ("typographic quote", Some("strings are written with plain quotes: \"…\" or '…'"))

@@ -8,6 +8,7 @@
 //! | `vpl` | a program that must pass `check`, and run where there is an `output` |
 //! | `vpl error` | a program that `check` rejects |
 //! | `jsonl Type`, `csv Type`, `evt Type`, … | an input of the type |
+//! | `jsonl name.jsonl`, … | a file that the program names itself |
 //! | `output` | standard output of a run, as the reader sees it |
 //! | `message` | text that `check` prints for a rejected program, or part of it |
 
@@ -19,6 +20,24 @@ use crate::process;
 
 const DOCUMENTS: [&str; 2] = ["docs/language.md", "README.md"];
 
+/// The list that `varpulis functions` prints, as a document.
+const FUNCTIONS: &str = "docs/functions.md";
+
+/// Compares the document of functions with what the binary prints, or writes it.
+pub fn check_functions(root: &Path, update: bool) -> Result<(), String> {
+    let printed = process::run(root, &["functions".to_string()], None)?;
+    let intro = "# Functions and aggregates\n\nWhat `varpulis functions` prints.\n";
+    let wanted = format!("{intro}\n```text\n{}```\n", String::from_utf8_lossy(&printed.stdout));
+    let path = root.join(FUNCTIONS);
+    if update {
+        return fs::write(&path, wanted).map_err(|error| error.to_string());
+    }
+    let found = fs::read_to_string(&path).map_err(|error| format!("{FUNCTIONS}: {error}"))?;
+    let differs =
+        |text| Err(format!("{FUNCTIONS} is not what the binary prints (UPDATE_GOLDEN=1 rewrites it)\n{text}"));
+    diff::unified(&found, &wanted).map_or(Ok(()), differs)
+}
+
 /// One program of the document with what belongs to it.
 #[derive(Debug, Default)]
 pub struct Example {
@@ -26,16 +45,16 @@ pub struct Example {
     place: String,
     program: String,
     rejected: bool,
-    /// (extension, type, text)
+    /// (extension, type or file name, text)
     inputs: Vec<(String, String, String)>,
     output: Option<String>,
     message: Option<String>,
 }
 
-/// The examples of all documents, which lie two levels above the golden directory.
-pub fn examples(golden_dir: &Path) -> Vec<Example> {
+/// The examples of all documents below the repository's root.
+pub fn examples(root: &Path) -> Vec<Example> {
     let examples_of = |document: &&str| {
-        let path = golden_dir.join("../..").join(document);
+        let path = root.join(document);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let examples = read_examples(document, &text);
         assert!(!examples.is_empty(), "{document} has no examples");
@@ -91,9 +110,12 @@ pub fn run(example: &Example) -> Result<(), String> {
     fs::write(dir.path().join("q.vpl"), &example.program).map_err(|error| error.to_string())?;
     let mut inputs = Vec::new();
     for (extension, ty, text) in &example.inputs {
-        let name = format!("{}.{extension}", ty.to_lowercase());
+        let named_by_program = ty.contains('.');
+        let name = if named_by_program { ty.clone() } else { format!("{}.{extension}", ty.to_lowercase()) };
         fs::write(dir.path().join(&name), text).map_err(|error| error.to_string())?;
-        inputs.extend(["-i".to_string(), format!("{ty}={name}")]);
+        if !named_by_program {
+            inputs.extend(["-i".to_string(), format!("{ty}={name}")]);
+        }
     }
     let words = |words: &[&str]| words.iter().map(|word| word.to_string()).chain(inputs.clone()).collect::<Vec<_>>();
 

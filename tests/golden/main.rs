@@ -27,10 +27,14 @@ fn golden_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+fn update() -> bool {
+    std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1")
+}
+
 #[test]
 fn cases() {
     let filter = std::env::var("GOLDEN").unwrap_or_default();
-    let update = std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1");
+    let update = update();
     let cases: Vec<case::Case> = case::discover(&golden_dir())
         .unwrap_or_else(|error| panic!("{error}"))
         .into_iter()
@@ -65,9 +69,15 @@ fn cases() {
 
 #[test]
 fn documentation() {
-    let failures: Vec<String> =
-        docs::examples(&golden_dir()).iter().filter_map(|example| docs::run(example).err()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let failures: Vec<String> = docs::examples(root).iter().filter_map(|example| docs::run(example).err()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn list_of_functions() {
+    docs::check_functions(Path::new(env!("CARGO_MANIFEST_DIR")), update())
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
