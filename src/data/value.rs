@@ -80,8 +80,15 @@ fn compare_all(a: &[Value], b: &[Value]) -> Ordering {
     differing.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
+/// Maps are equal whatever the order of their entries, as their keys' encodings are.
 fn compare_entries(a: &[(Arc<str>, Value)], b: &[(Arc<str>, Value)]) -> Ordering {
+    let sorted = |entries: &[(Arc<str>, Value)]| {
+        let mut entries = entries.to_vec();
+        entries.sort_by(|x, y| x.0.cmp(&y.0));
+        entries
+    };
+    let (a, b) = (sorted(a), sorted(b));
     let entry = |x: &(Arc<str>, Value), y: &(Arc<str>, Value)| x.0.cmp(&y.0).then_with(|| x.1.compare(&y.1));
-    let differing = a.iter().zip(b).map(|(x, y)| entry(x, y)).find(|o| o.is_ne());
+    let differing = a.iter().zip(&b).map(|(x, y)| entry(x, y)).find(|o| o.is_ne());
     differing.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
