@@ -20,7 +20,7 @@ impl Random {
         Random(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -29,7 +29,7 @@ impl Random {
 
     /// Less than `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.next_u64() % n as u64) as usize
     }
 
     pub fn chance(&mut self, percent: usize) -> bool {
@@ -141,7 +141,7 @@ impl Generator {
             Type::Str => Value::str(self.random.pick::<&str>(STRINGS)),
             Type::Timestamp => Value::Timestamp(match self.random.below(4) {
                 0 => self.int(),
-                _ => self.random.below(30_000) as i64 * NS_PER_DAY + self.random.next() as i64 % NS_PER_DAY,
+                _ => self.random.below(30_000) as i64 * NS_PER_DAY + self.random.next_u64() as i64 % NS_PER_DAY,
             }),
             Type::Duration => Value::Duration(match self.random.below(4) {
                 0 => self.int(),
@@ -164,7 +164,7 @@ impl Generator {
         match self.random.below(3) {
             0 => *self.random.pick(INTS),
             1 => self.random.below(20) as i64 - 5,
-            _ => self.random.next() as i64 >> self.random.below(64),
+            _ => self.random.next_u64() as i64 >> self.random.below(64),
         }
     }
 
@@ -172,7 +172,7 @@ impl Generator {
         match self.random.below(3) {
             0 => *self.random.pick(FLOATS),
             1 => self.random.below(40) as f64 / 4.0 - 5.0,
-            _ => f64::from_bits(self.random.next()),
+            _ => f64::from_bits(self.random.next_u64()),
         }
     }
 
@@ -426,10 +426,10 @@ mod tests {
 
     fn agree(seed: u64) -> Result<(), TestCaseError> {
         let mut random = Random::new(seed);
-        let mut types = Generator::new(random.next(), Vec::new());
+        let mut types = Generator::new(random.next_u64(), Vec::new());
         let columns: Vec<_> =
             (0..8).map(|i| types.ty(if i < 5 { 0 } else { 2 }).required().with_nullable(random.chance(70))).collect();
-        let mut generator = Generator::new(random.next(), columns.clone());
+        let mut generator = Generator::new(random.next_u64(), columns.clone());
         let rows = random.below(24);
         let table: Vec<Vec<Value>> =
             (0..rows + 5).map(|_| columns.iter().map(|ty| generator.value(ty)).collect()).collect();

@@ -45,20 +45,22 @@ fn convert(array: &ArrayRef, from: &Type, to: &Type, rows: usize, errors: &Error
             let values = ints(array).values().iter().map(|&v| v as f64).collect();
             Arc::new(Float64Array::new(values, array.nulls().cloned()))
         }
-        (Type::Int, Type::Bool) => try_each(ints(array), errors, |v| Some(v != 0)).as_booleans(),
-        (Type::Bool, Type::Int) => try_each(array.as_boolean(), errors, |v| Some(v as i64)).as_ints(),
-        (Type::Bool, Type::Float) => try_each(array.as_boolean(), errors, |v| Some(v as i64 as f64)).as_floats(),
-        (Type::Float, Type::Int) => try_each(array.as_primitive::<Float64Type>(), errors, float_to_int).as_ints(),
-        (Type::Str, Type::Int) => try_each(array.as_string::<i32>(), errors, |s: &str| s.trim().parse().ok()).as_ints(),
-        (Type::Str, Type::Float) => {
-            try_each(array.as_string::<i32>(), errors, |s: &str| s.trim().parse().ok()).as_floats()
+        (Type::Int, Type::Bool) => try_each(ints(array), errors, |v| Some(v != 0)).into_booleans(),
+        (Type::Bool, Type::Int) => try_each(array.as_boolean(), errors, |v| Some(v as i64)).into_ints(),
+        (Type::Bool, Type::Float) => try_each(array.as_boolean(), errors, |v| Some(v as i64 as f64)).into_floats(),
+        (Type::Float, Type::Int) => try_each(array.as_primitive::<Float64Type>(), errors, float_to_int).into_ints(),
+        (Type::Str, Type::Int) => {
+            try_each(array.as_string::<i32>(), errors, |s: &str| s.trim().parse().ok()).into_ints()
         }
-        (Type::Str, Type::Bool) => try_each(array.as_string::<i32>(), errors, parse_bool).as_booleans(),
+        (Type::Str, Type::Float) => {
+            try_each(array.as_string::<i32>(), errors, |s: &str| s.trim().parse().ok()).into_floats()
+        }
+        (Type::Str, Type::Bool) => try_each(array.as_string::<i32>(), errors, parse_bool).into_booleans(),
         (Type::Str, Type::Timestamp) => {
-            try_each(array.as_string::<i32>(), errors, |s: &str| parse_timestamp(s.trim().as_bytes())).as_ints()
+            try_each(array.as_string::<i32>(), errors, |s: &str| parse_timestamp(s.trim().as_bytes())).into_ints()
         }
         (Type::Str, Type::Duration) => {
-            try_each(array.as_string::<i32>(), errors, |s: &str| parse_duration(s.trim())).as_ints()
+            try_each(array.as_string::<i32>(), errors, |s: &str| parse_duration(s.trim())).into_ints()
         }
         (_, Type::Str) => {
             let mut out = StrColumn::with_capacity(rows, rows * 8);
@@ -97,19 +99,19 @@ fn parse_bool(text: &str) -> Option<bool> {
 struct Converted<T>(Vec<Option<T>>);
 
 impl Converted<i64> {
-    fn as_ints(self) -> ArrayRef {
+    fn into_ints(self) -> ArrayRef {
         Arc::new(Int64Array::from(self.0))
     }
 }
 
 impl Converted<f64> {
-    fn as_floats(self) -> ArrayRef {
+    fn into_floats(self) -> ArrayRef {
         Arc::new(Float64Array::from(self.0))
     }
 }
 
 impl Converted<bool> {
-    fn as_booleans(self) -> ArrayRef {
+    fn into_booleans(self) -> ArrayRef {
         Arc::new(BooleanArray::from(self.0))
     }
 }

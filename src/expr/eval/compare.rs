@@ -38,7 +38,7 @@ pub(super) fn compare(op: BinaryOp, a: &Operand, b: &Operand, ty: &Type, rows: u
 pub(super) fn equal(a: &Operand, b: &Operand, ty: &Type, rows: usize) -> BooleanBuffer {
     match ty {
         Type::Int | Type::Timestamp | Type::Duration => a.ints().zip_bits(b.ints(), |x, y| x == y),
-        Type::Float => a.floats().zip_bits(b.floats(), |x, y| (x == y) | ((x != x) & (y != y))),
+        Type::Float => a.floats().zip_bits(b.floats(), |x, y| (x == y) | (x.is_nan() & y.is_nan())),
         Type::Bool => {
             let (x, y) = (bits(a, rows), bits(b, rows));
             !&(&x ^ &y)
@@ -69,9 +69,7 @@ fn less_floats(a: Values<'_, f64>, b: Values<'_, f64>) -> BooleanBuffer {
     match (a, b) {
         // A number on the right needs no test for NaN on the left: IEEE's comparison is false then, and right.
         (a, Values::One(y)) if !y.is_nan() => a.zip_bits(Values::One(y), |x, y| x < y),
-        // Likewise with the number on the left, by negating the opposite.
-        (Values::One(x), b) if !x.is_nan() => Values::One(x).zip_bits(b, |x, y| !(y <= x)),
-        (a, b) => a.zip_bits(b, |x, y| (x < y) | ((x == x) & (y != y))),
+        (a, b) => a.zip_bits(b, |x, y| (x < y) | (!x.is_nan() & y.is_nan())),
     }
 }
 

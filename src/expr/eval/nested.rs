@@ -4,7 +4,6 @@
 //! programs ask for what may be missing. Indices and slices count from the end when negative, and
 //! strings are sliced by code point.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -12,6 +11,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, ListArray, StringArray, StructA
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
 use arrow_select::interleave::interleave;
 use arrow_select::take::take;
+use hashbrown::HashSet;
 
 use super::cast::map_of;
 use super::compare::equal;

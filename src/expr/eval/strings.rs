@@ -110,7 +110,7 @@ enum Like {
     Exact(String),
     Prefix(String),
     Suffix(String),
-    Contains(memmem::Finder<'static>),
+    Contains(Box<memmem::Finder<'static>>),
     General(Regex),
 }
 
@@ -144,7 +144,7 @@ impl Like {
             Some([prefix, end]) if end.is_empty() => Like::Prefix(prefix.clone()),
             Some([start, suffix]) if start.is_empty() => Like::Suffix(suffix.clone()),
             Some([start, middle, end]) if start.is_empty() && end.is_empty() => {
-                Like::Contains(memmem::Finder::new(middle).into_owned())
+                Like::Contains(Box::new(memmem::Finder::new(middle).into_owned()))
             }
             _ => Like::General(Regex::new(&regex).expect("an escaped pattern is a regular expression")),
         }

@@ -129,3 +129,15 @@ impl Call<'_> {
         union_nulls(&self.args.iter().collect::<Vec<_>>(), self.rows)
     }
 }
+
+/// Appends a text, as the last step of a row's string.
+pub(super) fn append(out: &mut String, text: &str) -> Option<()> {
+    out.push_str(text);
+    Some(())
+}
+
+/// Appends characters, as the last step of a row's string.
+pub(super) fn append_chars(out: &mut String, chars: impl Iterator<Item = char>) -> Option<()> {
+    out.extend(chars);
+    Some(())
+}

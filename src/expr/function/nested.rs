@@ -10,6 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use memchr::memmem;
 
+use super::call::append_chars;
 use super::{Call, Function, function};
 use crate::data::key::encode_value;
 use crate::data::{Type, Value};
@@ -130,7 +131,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     function!("reverse", "reverse(s: str) -> str\nreverse(list: [T]) -> [T]", "from the last to the first", |c| {
         if *c.ty(0) == Type::Str {
-            return c.strings(|row, out| Some(out.extend(c.str(0, row)?.chars().rev())));
+            return c.strings(|row, out| append_chars(out, c.str(0, row)?.chars().rev()));
         }
         map_list(c, |items| items.into_iter().rev().collect())
     }),

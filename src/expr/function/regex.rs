@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use regex::Regex;
 
+use super::call::append;
 use super::{Call, Function, function};
 use crate::data::Value;
 use crate::data::array::array_of_values;
@@ -21,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 let group = c.int_or(2, row, 0)?;
                 let (s, regex) = text_and_pattern(c, row, &mut patterns)?;
                 let found = regex.captures(s)?.get(usize::try_from(group).ok()?)?;
-                Some(out.push_str(found.as_str()))
+                append(out, found.as_str())
             })
         }
     ),
@@ -52,7 +53,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             c.strings(|row, out| {
                 let replacement = c.str(2, row)?;
                 let (s, regex) = text_and_pattern(c, row, &mut patterns)?;
-                Some(out.push_str(&regex.replace_all(s, replacement)))
+                append(out, &regex.replace_all(s, replacement))
             })
         }
     ),

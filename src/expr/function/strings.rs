@@ -3,6 +3,7 @@
 
 use arrow_array::ArrayRef;
 
+use super::call::{append, append_chars};
 use super::{Call, Function, function};
 use crate::data::{Type, Value};
 use crate::expr::eval::nested::{slice_str, slice_strings};
@@ -44,10 +45,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "left",
         "left(s: str, n: int) -> str",
         "the first n characters; without the last -n if n is negative",
-        |c| { c.strings(|row, out| Some(out.push_str(slice_str(c.str(0, row)?, 0, c.int(1, row)?)))) }
+        |c| { c.strings(|row, out| append(out, slice_str(c.str(0, row)?, 0, c.int(1, row)?))) }
     ),
     function!("lower", "lower(s: str) -> str", "in lower case", |c| {
-        c.strings(|row, out| Some(out.extend(c.str(0, row)?.chars().flat_map(char::to_lowercase))))
+        c.strings(|row, out| append_chars(out, c.str(0, row)?.chars().flat_map(char::to_lowercase)))
     }),
     function!(
         "lpad",
@@ -68,11 +69,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let n = if s.is_empty() { 0 } else { n };
             let fits = s.len().checked_mul(n).is_some_and(|bytes| bytes <= TEXT_BYTES_MAX);
             c.or_fail(fits.then_some(()))?;
-            Some((0..n).for_each(|_| out.push_str(s)))
+            out.extend(std::iter::repeat_n(s, n));
+            Some(())
         })
     }),
     function!("replace", "replace(s: str, old: str, new: str) -> str", "with every `old` replaced", |c| {
-        c.strings(|row, out| Some(out.push_str(&c.str(0, row)?.replace(c.str(1, row)?, c.str(2, row)?))))
+        c.strings(|row, out| append(out, &c.str(0, row)?.replace(c.str(1, row)?, c.str(2, row)?)))
     }),
     function!(
         "right",
@@ -132,7 +134,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |c| { trim(c, true, true) }
     ),
     function!("upper", "upper(s: str) -> str", "in upper case", |c| {
-        c.strings(|row, out| Some(out.extend(c.str(0, row)?.chars().flat_map(char::to_uppercase))))
+        c.strings(|row, out| append_chars(out, c.str(0, row)?.chars().flat_map(char::to_uppercase)))
     }),
 ];
 
@@ -160,7 +162,7 @@ fn pad(c: &Call<'_>, left: bool) -> ArrayRef {
         let fill = if c.has(2) { c.str(2, row)? } else { " " };
         let missing = length - s.chars().count() as i64;
         if missing <= 0 || fill.is_empty() {
-            return Some(out.push_str(slice_str(s, 0, length)));
+            return append(out, slice_str(s, 0, length));
         }
         let fits = missing as u64 <= (TEXT_BYTES_MAX / 4) as u64;
         c.or_fail(fits.then_some(()))?;
@@ -184,6 +186,6 @@ fn substr(c: &Call<'_>) -> ArrayRef {
         let (s, start, length) = (c.str(0, row)?, c.int(1, row)?, c.int(2, row)?);
         // A start before the first character is the first character, as in a slice.
         let rest = slice_str(s, start, i64::MAX);
-        Some(out.push_str(slice_str(rest, 0, length.max(0))))
+        append(out, slice_str(rest, 0, length.max(0)))
     })
 }
