@@ -90,7 +90,8 @@ fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
         }
         return;
     }
-    let core = OrderedSink::new(context.forms.clone(), context.output_counters.clone(), context.writer.clone());
+    let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
+    let core = OrderedSink::new(&names, context.forms.clone(), context.output_counters.clone(), context.writer.clone());
     let inputs = (0..outputs.len()).map(|i| (encoded(i), DistributorPact(|_: usize| ToFirst))).collect();
     drive("ordered sink", inputs, 0, core, chaos);
 }

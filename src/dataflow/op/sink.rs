@@ -98,16 +98,20 @@ pub enum Form {
 /// See the module's doc; input `i` carries the rows of output `i`.
 pub struct OrderedSink {
     forms: Vec<Form>,
+    /// By output: its place among the outputs by name, which decides between rows of one place.
+    ranks: Vec<usize>,
     waiting: Vec<Runs>,
     counters: Vec<Arc<Counters>>,
     writer: SharedWriter,
 }
 
 impl OrderedSink {
-    /// `forms` and `counters` by output.
-    pub fn new(forms: Vec<Form>, counters: Vec<Arc<Counters>>, writer: SharedWriter) -> OrderedSink {
+    /// `names`, `forms` and `counters` by output.
+    pub fn new(names: &[&str], forms: Vec<Form>, counters: Vec<Arc<Counters>>, writer: SharedWriter) -> OrderedSink {
         let waiting = counters.iter().map(|_| Runs::new(Clock::Place)).collect();
-        OrderedSink { forms, waiting, counters, writer }
+        let rank = |i: usize| (0..names.len()).filter(|&j| (names[j], j) < (names[i], i)).count();
+        let ranks = (0..names.len()).map(rank).collect();
+        OrderedSink { forms, ranks, waiting, counters, writer }
     }
 
     fn write_text(&self, released: Vec<Batch>) {
@@ -125,7 +129,8 @@ impl OrderedSink {
         let mut from = 0;
         while from < rows.len() {
             let to = from + stream[from..].iter().take_while(|s| **s == stream[from]).count();
-            self.writer.write(stream[from] as usize, &rows.slice(from, to - from));
+            let output = self.ranks.iter().position(|r| *r as i64 == stream[from]).expect("a rank of an output");
+            self.writer.write(output, &rows.slice(from, to - from));
             from = to;
         }
     }
@@ -141,10 +146,10 @@ impl OrderedSink {
     }
 }
 
-/// Adds the column that names the stream.
-fn tag(batch: Batch, stream: usize) -> Batch {
+/// Adds the column that tells the stream, by its rank.
+fn tag(batch: Batch, rank: usize) -> Batch {
     let mut columns = batch.columns.clone();
-    columns.push(Arc::new(Int64Array::from(vec![stream as i64; batch.len()])) as ArrayRef);
+    columns.push(Arc::new(Int64Array::from(vec![rank as i64; batch.len()])) as ArrayRef);
     Batch { columns, ..batch }
 }
 
@@ -175,7 +180,7 @@ impl Core for OrderedSink {
             let rows = self.waiting[stream].release(watermark);
             wrote |= !rows.is_empty();
             match &self.forms[stream] {
-                Form::Text => text.extend(rows.into_iter().map(|b| tag(b, stream))),
+                Form::Text => text.extend(rows.into_iter().map(|b| tag(b, self.ranks[stream]))),
                 Form::Columns(types) if !rows.is_empty() => self.write_columns(stream, rows, types),
                 Form::Columns(_) => {}
             }
