@@ -18,13 +18,14 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench flights tools
+.PHONY: help demo build test lint tests bench flights fuzz tools
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
 	@echo 'make test    format, lints, documentation and all tests'
 	@echo 'make lint    format, lints and documentation alone'
 	@echo 'make bench   10 M trades against DuckDB and Polars (needs PyPI, 2 GB of disk)'
+	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
 # What the build needs beside cargo: a C compiler, for zstd and the allocator.
@@ -55,3 +56,7 @@ bench: build
 
 flights: build
 	python3 examples/flights/check.py "$(VARPULIS)"
+
+# Ten minutes of damaged input for the parser and each decoder, two targets at a time.
+fuzz: tools
+	FUZZ_SECONDS=600 cargo test $(CHECKED) --test fuzz -- --test-threads 2 --nocapture

@@ -52,8 +52,8 @@ const LONG_FUNCTIONS_MAX: usize = 0;
 
 /// Places that are still open, and files that say nothing of themselves, while the first modules are being
 /// written. The numbers only go down.
-const LEFT_OPEN_MAX: usize = 7;
-const SILENT_FILES_MAX: usize = 1;
+const LEFT_OPEN_MAX: usize = 0;
+const SILENT_FILES_MAX: usize = 0;
 
 struct Source {
     /// Relative to the repository, with `/`.
@@ -211,7 +211,7 @@ fn functions(code: &[(usize, String)]) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     // Open functions with the depth of their body; `None` until its brace is seen.
     let mut open: Vec<(String, usize, Option<usize>)> = Vec::new();
-    let mut depth = 0usize;
+    let (mut depth, mut brackets) = (0usize, 0usize);
     for (number, line) in code {
         let declared = after(line, "fn ").next().map(|name| (line.find("fn ").unwrap(), name.to_string()));
         for (at, c) in line.char_indices() {
@@ -236,8 +236,10 @@ fn functions(code: &[(usize, String)]) -> Vec<(String, usize, usize)> {
                     }
                     depth = depth.saturating_sub(1);
                 }
-                // A declaration without a body, in a trait.
-                ';' if open.last().is_some_and(|last| last.2.is_none()) && !line[..at].contains('[') => {
+                '(' | '[' => brackets += 1,
+                ')' | ']' => brackets = brackets.saturating_sub(1),
+                // A declaration without a body, in a trait; not the `;` of an array's type.
+                ';' if brackets == 0 && open.last().is_some_and(|last| last.2.is_none()) => {
                     open.pop();
                 }
                 _ => {}

@@ -1,3 +1,5 @@
+//! Parquet and Arrow files, written and read back.
+
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
