@@ -8,10 +8,11 @@
 //! - *Renamed and made anew* (rotation): the old file is read to its end, the new one from its start.
 //!   The new one counts as soon as it has bytes; until then its writer may still be at the old one.
 //! - *Truncated*: what follows is read from the start.
+//! - *Not there yet*: it is waited for.
 //!
-//! In both cases a last line without an end counts as a row, so that it is not lost in silence; and
-//! positions go on, so that they order rows across files. A position can be sought only within the
-//! file that is there.
+//! Where one text follows another, a last line without an end counts as a row, so that it is not lost
+//! in silence; and positions go on, so that they order rows across files. A position can be sought only
+//! within the file that is there.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,7 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// A file that is being followed.
 pub(crate) struct Followed {
     path: String,
-    file: File,
+    /// `None` until it is there.
+    file: Option<File>,
     /// Bytes of `file` that have been read.
     offset: u64,
     read_bytes: u64,
@@ -48,7 +50,11 @@ pub(crate) enum Step {
 
 impl Followed {
     pub(crate) fn open(path: &str) -> Result<Followed, ReadError> {
-        let (file, _) = open_file(path)?;
+        let file = match open_file(path) {
+            Ok((file, _)) => Some(file),
+            Err(ReadError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
         Ok(Followed { path: path.to_string(), file, offset: 0, read_bytes: 0 })
     }
 
@@ -57,9 +63,13 @@ impl Followed {
         if let Some(chunk) = self.read()? {
             return Ok(Step::Chunk(chunk));
         }
-        let own = self.file.metadata()?;
+        let Some(file) = &mut self.file else {
+            self.file = open_if_there(&self.path)?.map(|(file, _)| file);
+            return Ok(self.read()?.map_or(Step::Idle, Step::Chunk));
+        };
+        let own = file.metadata()?;
         if own.len() < self.offset {
-            self.file.seek(SeekFrom::Start(0))?;
+            file.seek(SeekFrom::Start(0))?;
             return Ok(self.restart());
         }
         let Some((file, at_path)) = open_if_there(&self.path)? else { return Ok(Step::Idle) };
@@ -71,7 +81,7 @@ impl Followed {
         if let Some(chunk) = self.read()? {
             return Ok(Step::Chunk(chunk));
         }
-        self.file = file;
+        self.file = Some(file);
         Ok(self.restart())
     }
 
@@ -81,8 +91,9 @@ impl Followed {
     }
 
     fn read(&mut self) -> io::Result<Option<Chunk>> {
+        let Some(file) = &mut self.file else { return Ok(None) };
         let mut bytes = Vec::new();
-        (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut bytes)?;
+        file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes)?;
         self.offset += bytes.len() as u64;
         self.read_bytes += bytes.len() as u64;
         let chunk = Chunk { bytes, read_bytes: self.read_bytes, restarts: false };
@@ -243,6 +254,16 @@ mod tests {
         assert_eq!(log.read(), []);
         log.append("o\nthree\n");
         assert_eq!(log.read(), blocks([(4, "two\nthree\n")]));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut followed = Followed::open(path.to_str().unwrap()).unwrap();
+        assert!(matches!(followed.step().unwrap(), Step::Idle));
+        fs::write(&path, "one\n").unwrap();
+        assert!(matches!(followed.step().unwrap(), Step::Chunk(chunk) if chunk.bytes == b"one\n"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::connector::BlockData;
+use crate::connector::format::columnar::read_rows;
 use crate::connector::input::{open as open_input, partitions};
 use crate::connector::partition::{Polled, ReadError};
 use crate::connector::paths::{FileKind, compression_of, expand, kind_of};
@@ -83,7 +85,10 @@ fn read_sample(input: &Input, sampler: &mut Sampler) -> Result<(), ReadError> {
     for file in partitions(input).into_iter().filter(|p| !p.live) {
         let mut reader = open_input(input, &file.name, Arc::new(|| {}))?;
         reader.set_target_bytes(SAMPLE_BLOCK_BYTES);
-        while let Polled::Block(block) = reader.poll_block()? {
+        while let Polled::Block(mut block) = reader.poll_block()? {
+            if let Some(rows) = read_rows(&block)? {
+                block.data = BlockData::Rows(rows);
+            }
             sampler.add(&block);
             if sampler.is_full() {
                 return Ok(());

@@ -19,6 +19,7 @@ use self::convert::{Fault, convert};
 use self::parquet::ParquetGroups;
 use self::tag::{Tag, tags};
 use super::{Decoder, DecoderConfig};
+use crate::connector::partition::ReadError;
 use crate::connector::spec::{SourceType, TimeUnit};
 use crate::connector::{Block, BlockData, Decoded, DecodedRows, Malformed, MalformedReason};
 
@@ -27,6 +28,15 @@ pub struct ColumnarDecoder {
     groups: ParquetGroups,
     /// Whether unknown fields have been told.
     told: bool,
+}
+
+/// The rows of a block that names a row group, with all columns; other blocks have no such rows.
+pub fn read_rows(block: &Block) -> Result<Option<RecordBatch>, ReadError> {
+    let BlockData::RowGroup { path, row_group, first, rows } = &block.data else { return Ok(None) };
+    let (_, batches) = ParquetGroups::of_all_columns().read(path, *row_group, *first, *rows)?;
+    let Some(batch) = batches.first() else { return Ok(None) };
+    let joined = arrow_select::concat::concat_batches(&batch.schema(), &batches);
+    Ok(Some(joined.expect("batches of one row group have one schema")))
 }
 
 /// The rows of one type that came to nothing, by row of the batch; the first fault of a row counts.

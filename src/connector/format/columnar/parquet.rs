@@ -17,8 +17,8 @@ const BATCH_ROWS: usize = 64 << 10;
 /// other.
 #[derive(Debug)]
 pub(super) struct ParquetGroups {
-    /// Columns that are read where a file has them.
-    needed: Vec<String>,
+    /// Columns that are read where a file has them; `None`: all.
+    needed: Option<Vec<String>>,
     open: Option<(String, ArrowReaderMetadata)>,
 }
 
@@ -26,7 +26,11 @@ impl ParquetGroups {
     pub(super) fn new(types: &[SourceType]) -> ParquetGroups {
         let fields = types.iter().flat_map(|ty| ty.schema.fields.iter().map(|f| f.name.clone()));
         let needed = fields.chain([EVENT_TYPE.to_string(), "type".to_string()]).collect();
-        ParquetGroups { needed, open: None }
+        ParquetGroups { needed: Some(needed), open: None }
+    }
+
+    pub(super) fn of_all_columns() -> ParquetGroups {
+        ParquetGroups { needed: None, open: None }
     }
 
     /// The names of all the file's columns, and the rows.
@@ -45,7 +49,7 @@ impl ParquetGroups {
         };
         self.open = Some((path.to_string(), metadata.clone()));
         let names: Vec<String> = metadata.schema().fields().iter().map(|f| f.name().clone()).collect();
-        let roots = (0..names.len()).filter(|&i| self.needed.contains(&names[i]));
+        let roots = (0..names.len()).filter(|&i| self.needed.as_ref().is_none_or(|needed| needed.contains(&names[i])));
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_row_groups(vec![row_group])

@@ -229,6 +229,9 @@ fn parts_of_a_row_group_join_to_the_whole() {
     let expected: Vec<Value> = (0..100).map(|i| Value::Int(if i % 2 == 0 { 1 } else { -2 })).collect();
     assert_eq!(ints, expected);
     assert_eq!(unknown, ["b", "d", "f", "l", "m", "r", "s", "t"]);
+    reader.seek(0).unwrap();
+    let Polled::Block(block) = reader.poll_block().unwrap() else { panic!("there are rows") };
+    assert_eq!(read_rows(&block).unwrap().unwrap().num_columns(), schema.len());
     reader.seek(7).unwrap();
     let Polled::Block(block) = reader.poll_block().unwrap() else { panic!("there are rows") };
     assert_eq!((block.position, decoder.decode(&block).types[0].positions[0]), (7, 7));
@@ -239,7 +242,7 @@ fn a_damaged_file_stops_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.parquet").to_str().unwrap().to_string();
     std::fs::write(&path, b"PAR1 and so on").unwrap();
-    assert!(matches!(ParquetReader::open(&path).err(), Some(crate::connector::partition::ReadError::Corrupt { .. })));
+    assert!(matches!(ParquetReader::open(&path).err(), Some(ReadError::Corrupt { .. })));
     let data = BlockData::RowGroup { path, row_group: 0, first: 0, rows: 1 };
     let decoded = ColumnarDecoder::new(&DecoderConfig { types: vec![] }).decode(&Block { data, ..Block::default() });
     assert!(decoded.failed.is_some());
