@@ -19,7 +19,7 @@ use varpulis_runtime::diagnostic::{Sources, render_json, render_text};
 use varpulis_runtime::expr::Expr;
 use varpulis_runtime::syntax::parse;
 
-const INPUTS: u64 = 4_000;
+const INPUTS: u64 = 20_000;
 /// Longer inputs find nothing that shorter ones do not, and cost more.
 const INPUT_BYTES_MAX: usize = 4_096;
 

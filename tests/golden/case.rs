@@ -126,6 +126,10 @@ fn read_case(dir: &Path, stem: &str, names: &BTreeSet<String>) -> Result<Case, S
     };
     for line in source.lines() {
         let Some((name, value)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(": ")) else { break };
+        // A sentence with a colon in it is a comment.
+        if !name.bytes().all(|b| b.is_ascii_lowercase()) {
+            break;
+        }
         let words = || value.split_whitespace().map(String::from).collect::<Vec<_>>();
         match name {
             "command" => case.command = words(),

@@ -1,6 +1,7 @@
 //! The ways in which one case is run, all of which must give the same bytes.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use crate::case::Case;
@@ -21,6 +22,10 @@ const RUNS: [&[&str]; 9] = [
     &["-w", "4", "--chaos", "3", "--block-bytes", "1"],
 ];
 
+/// Cases of the topic `run` that also run on two processes, by how their names begin: what is keyed, merged
+/// or ordered across them.
+const TWO_PROCESSES: [&str; 7] = ["distinct", "late", "merge", "partitions", "running", "session", "window"];
+
 /// Runs a case in all its ways; the number of runs, or the first failure.
 pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
     let runs: &[&[&str]] = match (case.runs_program(), case.one_run) {
@@ -36,7 +41,41 @@ pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
         let finished = process::run(&case.dir, &args, stdin.as_deref()).map_err(&fail)?;
         judge(case, &finished, tmp.path(), update && i == 0).map_err(&fail)?;
     }
-    Ok(runs.len())
+    let is_clustered = case.topic == "run" && TWO_PROCESSES.iter().any(|start| case.stem.starts_with(start));
+    if is_clustered && !update {
+        run_on_two_processes(case).map_err(|why| format!("on two processes: {why}"))?;
+    }
+    Ok(runs.len() + is_clustered as usize)
+}
+
+/// Two processes of two workers each; the ordered output is the first one's.
+fn run_on_two_processes(case: &Case) -> Result<(), String> {
+    let tmp = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let nothing = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let hosts = tmp.path().join("hosts");
+    fs::write(&hosts, free_addresses()?).map_err(|e| e.to_string())?;
+    let hosts = hosts.display().to_string();
+    let start = |index: &str| {
+        let flags = ["-w", "2", "-n", "2", "-p", index, "--hostfile", &hosts, "--ordered"];
+        process::start(&case.dir, &arguments(case, &flags, tmp.path()), None)
+    };
+    let (mut first, mut second) = (start("0")?, start("1")?);
+    let (first, second) = (first.finish()?, second.finish()?);
+    if second.exit != Some(case.exit) || !second.stdout.is_empty() {
+        return Err(format!("the second process left {second:?}"));
+    }
+    judge(case, &first, nothing.path(), false)
+}
+
+/// Two addresses that nobody listens on, one a line.
+fn free_addresses() -> Result<String, String> {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut text = String::new();
+    for listener in listeners {
+        let address = listener.and_then(|listener| listener.local_addr()).map_err(|e| e.to_string())?;
+        text.push_str(&format!("{address}\n"));
+    }
+    Ok(text)
 }
 
 fn arguments(case: &Case, flags: &[&str], tmp: &Path) -> Vec<String> {
