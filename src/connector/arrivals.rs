@@ -10,7 +10,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, BooleanArray};
 use arrow_buffer::ScalarBuffer;
 
-use super::progress::{places, watermark};
+use super::progress::{Before, places};
 use super::spec::{Source, SourceOutput, WatermarkStrategy};
 use super::{Block, BlockData, Decoded, Malformed, MalformedReason};
 use crate::data::time::{TIME_MAX, TIME_MIN};
@@ -21,8 +21,12 @@ use crate::expr::{Errors, evaluate, evaluate_predicate};
 #[derive(Debug, Default)]
 pub struct Arrivals {
     types: Vec<TypedRows>,
-    /// The greatest event time of any row; `i64::MIN` without rows.
+    /// The greatest event time of the rows that are not ahead; `i64::MIN` without any.
     pub greatest: i64,
+    /// Times after `ahead_of`, in partition order.
+    pub ahead: Vec<i64>,
+    /// Times after it are too far ahead of the clock; `i64::MAX` where nobody asks.
+    ahead_of: i64,
     pub rows: usize,
     pub bytes: usize,
     /// When the block was read, for `processing_time`, ns since 1970.
@@ -37,8 +41,11 @@ struct TypedRows {
 }
 
 /// Gives the rows of a decoded block their event times; those that have none join the malformed.
-pub fn arrive(source: &Source, block: &Block, decoded: &mut Decoded, arrival_ns: i64) -> Arrivals {
-    let mut out = Arrivals { greatest: i64::MIN, arrival_ns, ..Arrivals::default() };
+///
+/// `ahead_of` is the time after which a row is too far ahead of the clock to move the watermark.
+pub fn arrive(source: &Source, block: &Block, decoded: &mut Decoded, arrival_ns: i64, ahead_of: i64) -> Arrivals {
+    let mut out = Arrivals { greatest: i64::MIN, ahead_of, arrival_ns, ..Arrivals::default() };
+    let mut ahead = Vec::new();
     for (ty, rows) in source.types.iter().zip(std::mem::take(&mut decoded.types)) {
         let count = rows.positions.len();
         let mut batch = Batch { columns: rows.columns, time: vec![0; count].into(), ..Batch::default() };
@@ -67,9 +74,14 @@ pub fn arrive(source: &Source, block: &Block, decoded: &mut Decoded, arrival_ns:
         }
         out.rows += batch.len();
         out.bytes += batch.bytes();
-        out.greatest = batch.time.iter().fold(out.greatest, |g, t| g.max(*t));
+        let believed = |t: &&i64| **t <= ahead_of;
+        out.greatest = batch.time.iter().filter(believed).fold(out.greatest, |g, t| g.max(*t));
+        let doubted = positions.iter().zip(batch.time.iter()).filter(|(_, t)| **t > ahead_of);
+        ahead.extend(doubted.map(|(position, time)| (*position, *time)));
         out.types.push(TypedRows { batch, positions });
     }
+    ahead.sort_unstable();
+    out.ahead = ahead.into_iter().map(|(_, time)| time).collect();
     out
 }
 
@@ -118,10 +130,11 @@ impl Arrivals {
     }
 
     /// The places of the rows of type `ty`: all rows of the partition count, whatever their type.
-    fn places_of(&self, ty: usize, before: i64, out_of_order_ns: i64, floor: i64) -> Option<Vec<i64>> {
+    fn places_of(&self, ty: usize, greatest: i64, out_of_order_ns: i64, floor: i64) -> Option<Vec<i64>> {
         let rows = &self.types[ty];
+        let mut before = Before { greatest, out_of_order_ns, floor, ahead_of: self.ahead_of };
         if self.types.iter().filter(|t| !t.batch.is_empty()).count() == 1 {
-            return places(&rows.batch.time, before, out_of_order_ns, floor);
+            return places(&rows.batch.time, before);
         }
         let mut all: Vec<(u64, i64, bool)> = Vec::with_capacity(self.rows);
         for (index, other) in self.types.iter().enumerate() {
@@ -129,13 +142,12 @@ impl Arrivals {
             all.extend(other.positions.iter().zip(times).map(|(p, t)| (*p, *t, index == ty)));
         }
         all.sort_by_key(|row| row.0);
-        let mut greatest = before;
         let mut out = Vec::with_capacity(rows.positions.len());
         for (_, time, own) in all {
+            let place = before.place(time);
             if own {
-                out.push(time.max(watermark(greatest, out_of_order_ns, floor)));
+                out.push(place);
             }
-            greatest = greatest.max(time);
         }
         Some(out)
     }

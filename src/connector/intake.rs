@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::arrivals::{Arrivals, arrive, first_time, in_flight};
 use super::format::Decoder;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
-use super::progress::{Claim, Progress, watermark};
+use super::progress::{Claim, Progress, Times, watermark};
 use super::rejects::Rejects;
 use super::spec::{Source, SourceOutput, WatermarkStrategy};
 use crate::data::Batch;
@@ -180,7 +180,7 @@ impl Intake {
             if let Some(error) = decoded.failed.take() {
                 return Err(error);
             }
-            let first = first_time(&arrive(source, &block, &mut decoded, 0));
+            let first = first_time(&arrive(source, &block, &mut decoded, 0, i64::MAX));
             *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN), source.outputs.len());
         }
         Ok(())
@@ -395,9 +395,17 @@ impl Reader {
         if let Some(error) = decoded.failed.take() {
             return Err(error);
         }
-        let arrivals = arrive(source, &block, &mut decoded, now_ns);
+        let max_ahead_ns = if partition.live { max_ahead_ns(source) } else { None };
+        let ahead_of = max_ahead_ns.map_or(i64::MAX, |d| now_ns.saturating_add(d));
+        let arrivals = arrive(source, &block, &mut decoded, now_ns, ahead_of);
+        self.intake.rejects.add_ahead(partition.source, arrivals.ahead.len() as u64);
         self.intake.rejects.take(partition.source, &partition.name, decoded);
-        lock(&partition.progress).publish(claim.index, arrivals.greatest);
+        let times = Times {
+            greatest: arrivals.greatest,
+            ahead: arrivals.ahead.clone(),
+            confirms_within_ns: max_ahead_ns.unwrap_or(0),
+        };
+        lock(&partition.progress).publish(claim.index, times);
         let rows = arrivals.rows;
         self.held.push_back(Held { partition: index, claim, arrivals });
         Ok(Read::Block(rows))
@@ -419,6 +427,11 @@ impl Reader {
         }
         least
     }
+}
+
+/// How far ahead of the clock a row of the source may be and move the watermark at once; `None`: any.
+fn max_ahead_ns(source: &Source) -> Option<i64> {
+    source.outputs.iter().map(|o| o.watermark.max_ahead_ns).max().flatten()
 }
 
 /// The watermark of an output behind the greatest time `greatest`.

@@ -16,8 +16,10 @@ pub struct Progress {
     claimed: u64,
     /// Blocks published without a gap from the start.
     complete: u64,
-    /// Greatest event times of blocks published ahead of a gap.
-    published: BTreeMap<u64, i64>,
+    /// Times of blocks published ahead of a gap.
+    published: BTreeMap<u64, Times>,
+    /// A time too far ahead of the clock to be believed, until a second one confirms it.
+    unconfirmed: Option<i64>,
     /// For blocks not yet sent, up to `complete`: the greatest event time before the block.
     before: BTreeMap<u64, i64>,
     /// Nothing in the partition is earlier than this, less the out-of-orderness: its first row's time.
@@ -28,6 +30,17 @@ pub struct Progress {
     exhausted: bool,
     /// The epoch that the next block claimed belongs to.
     epoch: u64,
+}
+
+/// What the rows of a block say of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The greatest event time, of those that are not ahead; `i64::MIN` without rows.
+    pub greatest: i64,
+    /// Times further ahead of the arrival clock than `max_ahead`, in partition order.
+    pub ahead: Vec<i64>,
+    /// How close to such a time a second one must be to confirm it.
+    pub confirms_within_ns: i64,
 }
 
 /// A block that a worker has claimed.
@@ -47,6 +60,7 @@ impl Progress {
             claimed: 0,
             complete: 0,
             published: BTreeMap::new(),
+            unconfirmed: None,
             before: BTreeMap::from([(0, i64::MIN)]),
             first_time,
             floors: vec![i64::MIN; outputs],
@@ -80,14 +94,31 @@ impl Progress {
         self.claimed - self.complete - self.published.len() as u64
     }
 
-    /// The greatest event time of block `index` is known (`i64::MIN` if it has no rows).
-    pub fn publish(&mut self, index: u64, greatest: i64) {
-        self.published.insert(index, greatest);
-        while let Some(greatest) = self.published.remove(&self.complete) {
-            let before = self.before[&self.complete];
+    /// The times of block `index` are known.
+    pub fn publish(&mut self, index: u64, times: Times) {
+        self.published.insert(index, times);
+        while let Some(times) = self.published.remove(&self.complete) {
+            let before = self.before[&self.complete].max(times.greatest);
+            let confirmed = self.confirm(&times);
             self.complete += 1;
-            self.before.insert(self.complete, before.max(greatest));
+            self.before.insert(self.complete, before.max(confirmed));
         }
+    }
+
+    /// The greatest of the times that are ahead and were confirmed by another close to it; `i64::MIN`
+    /// if none was.
+    fn confirm(&mut self, times: &Times) -> i64 {
+        let mut greatest = i64::MIN;
+        for &time in &times.ahead {
+            match self.unconfirmed {
+                Some(first) if time.abs_diff(first) <= times.confirms_within_ns.unsigned_abs() => {
+                    greatest = greatest.max(time).max(first);
+                    self.unconfirmed = None;
+                }
+                Some(_) | None => self.unconfirmed = Some(time),
+            }
+        }
+        greatest
     }
 
     /// The greatest event time before block `index`, once it is known.
@@ -130,25 +161,38 @@ pub fn watermark(greatest: i64, out_of_order_ns: i64, floor: i64) -> i64 {
     greatest.saturating_sub(out_of_order_ns).max(floor)
 }
 
-/// The places of rows timed `times`, in partition order, after rows with the greatest time `before`;
-/// `None` when every place is the row's own time.
-pub fn places(times: &[i64], before: i64, out_of_order_ns: i64, floor: i64) -> Option<Vec<i64>> {
-    let mut greatest = before;
-    let mut behind = false;
-    for &time in times {
-        behind |= time < watermark(greatest, out_of_order_ns, floor);
-        greatest = greatest.max(time);
+/// What decides the places of a block's rows beside their own times.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// The greatest event time before the block.
+    pub greatest: i64,
+    pub out_of_order_ns: i64,
+    /// No place is earlier than this.
+    pub floor: i64,
+    /// Times after this do not move the watermark: they are too far ahead of the clock.
+    pub ahead_of: i64,
+}
+
+impl Before {
+    /// The place of the next row, which is timed `time`.
+    #[inline]
+    pub fn place(&mut self, time: i64) -> i64 {
+        let place = time.max(watermark(self.greatest, self.out_of_order_ns, self.floor));
+        if time <= self.ahead_of {
+            self.greatest = self.greatest.max(time);
+        }
+        place
     }
-    if !behind {
+}
+
+/// The places of rows timed `times`, in partition order; `None` when every place is the row's own time.
+pub fn places(times: &[i64], before: Before) -> Option<Vec<i64>> {
+    let mut first = before;
+    if times.iter().all(|&time| first.place(time) == time) {
         return None;
     }
-    greatest = before;
-    let mut out = Vec::with_capacity(times.len());
-    for &time in times {
-        out.push(time.max(watermark(greatest, out_of_order_ns, floor)));
-        greatest = greatest.max(time);
-    }
-    Some(out)
+    let mut again = before;
+    Some(times.iter().map(|&time| again.place(time)).collect())
 }
 
 #[cfg(test)]
@@ -167,7 +211,8 @@ mod tests {
             out_of_order in 0i64..20,
         ) {
             let all: Vec<i64> = blocks.concat();
-            let whole = places(&all, i64::MIN, out_of_order, i64::MIN).unwrap_or(all);
+            let start = |greatest| Before { greatest, out_of_order_ns: out_of_order, floor: i64::MIN, ahead_of: i64::MAX };
+            let whole = places(&all, start(i64::MIN)).unwrap_or(all);
             let mut progress = Progress::new(i64::MIN, 1);
             let (mut claimed, mut unsent, mut got) = (Vec::new(), Vec::new(), vec![None; blocks.len()]);
             for step in order.into_iter().chain((0..3 * blocks.len()).rev()) {
@@ -180,14 +225,14 @@ mod tests {
                     1 if !claimed.is_empty() => {
                         let index = claimed.remove(step % claimed.len());
                         let greatest = blocks[index as usize].iter().copied().max().unwrap_or(i64::MIN);
-                        progress.publish(index, greatest);
+                        progress.publish(index, Times { greatest, ahead: Vec::new(), confirms_within_ns: 0 });
                     }
                     _ => {
                         let Some(&index) = unsent.first() else { continue };
                         let held = progress.greatest_for(Some(index)).unwrap();
                         if let Some(before) = progress.greatest_before(index) {
                             let times = &blocks[index as usize];
-                            let at = places(times, before, out_of_order, i64::MIN).unwrap_or(times.clone());
+                            let at = places(times, start(before)).unwrap_or(times.clone());
                             prop_assert!(at.iter().all(|a| *a >= watermark(held, out_of_order, i64::MIN)));
                             got[index as usize] = Some(at);
                             progress.sent(index);
@@ -199,5 +244,19 @@ mod tests {
             let got: Vec<i64> = got.into_iter().flatten().flatten().collect();
             prop_assert_eq!(&got[..], &whole[..got.len()]);
         }
+    }
+
+    /// One time far ahead is not believed, two that are close are.
+    #[test]
+    fn a_time_ahead_of_the_clock_needs_another() {
+        let mut progress = Progress::new(i64::MIN, 1);
+        let mut publish = |progress: &mut Progress, greatest, ahead: &[i64]| {
+            let index = progress.claim().index;
+            progress.publish(index, Times { greatest, ahead: ahead.to_vec(), confirms_within_ns: 5 });
+            progress.greatest_for(None)
+        };
+        assert_eq!(publish(&mut progress, 10, &[1000]), Some(10));
+        assert_eq!(publish(&mut progress, 11, &[2000]), Some(11));
+        assert_eq!(publish(&mut progress, 12, &[2003]), Some(2003));
     }
 }

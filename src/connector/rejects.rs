@@ -28,6 +28,8 @@ pub struct Rejected {
     pub other_types: BTreeMap<String, u64>,
     pub unknown_fields: Vec<String>,
     pub filter_errors: u64,
+    /// Rows further ahead of the clock than `max_ahead`: they do not move the watermark alone.
+    pub ahead: u64,
 }
 
 impl Rejected {
@@ -43,6 +45,7 @@ impl Rejected {
         let new: Vec<String> = new.collect();
         self.unknown_fields.extend(new);
         self.filter_errors += other.filter_errors;
+        self.ahead += other.ahead;
     }
 }
 
@@ -126,6 +129,13 @@ impl Rejects {
     pub fn add_filter_errors(&self, source: usize, errors: u64) {
         if errors > 0 {
             self.state().sources[source].filter_errors += errors;
+        }
+    }
+
+    /// Rows that are too far ahead of the clock.
+    pub fn add_ahead(&self, source: usize, rows: u64) {
+        if rows > 0 {
+            self.state().sources[source].ahead += rows;
         }
     }
 

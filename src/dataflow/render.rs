@@ -16,7 +16,7 @@ use super::op::keyed::keyed;
 use super::op::merge::merge;
 use super::op::sink::{Form, OrderedSink, SharedWriter, unordered_sink};
 use super::op::source::sources;
-use super::op::timer::timer;
+use super::op::timer::{clock, timer};
 use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
@@ -68,6 +68,9 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                 keyed(&name, rows(*input), spec, types, counters, chaos(id))
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
+            Op::Timer { inputs, period_ns } if inputs.is_empty() => {
+                clock(scope, &name, *period_ns, counters, context.stop.clone())
+            }
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| rows(*i)).collect();
                 timer(scope, &name, inputs, *period_ns, counters, chaos(id))

@@ -161,6 +161,10 @@ fn write_rejected(source: &SourceReport, out: &mut String) {
         let _ =
             writeln!(out, "fields in {} that are not declared: {}", source.name, rejected.unknown_fields.join(", "));
     }
+    if rejected.ahead > 0 {
+        let (count, name) = (grouped(rejected.ahead), &source.name);
+        let _ = writeln!(out, "{count} rows of {name} were further ahead of the clock than max_ahead");
+    }
     if rejected.filter_errors > 0 {
         let _ = writeln!(out, "{} expression errors in filters of {}", grouped(rejected.filter_errors), source.name);
     }
@@ -198,6 +202,7 @@ fn source_json(source: &SourceReport) -> Value {
         "other_types": rejected.other_types,
         "unknown_fields": rejected.unknown_fields,
         "expr_errors": rejected.filter_errors,
+        "ahead": rejected.ahead,
     })
 }
 

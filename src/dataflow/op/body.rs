@@ -9,10 +9,13 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array};
 use arrow_buffer::ScalarBuffer;
 
+use super::sliding::{Panes, TwoStacks};
+use super::window::groups_of;
 use crate::data::key::decode_keys;
 use crate::data::{Batch, DataType, Keys, Seq};
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
+use crate::state::Table;
 
 /// The groups of one firing, in the order in which their rows are to come out.
 pub struct Groups {
@@ -25,6 +28,18 @@ pub struct Groups {
     pub from: Vec<u32>,
 }
 
+/// A sliding window that fires, by its coordinates and its bounds in ns.
+pub struct Slide<'a> {
+    pub start: i64,
+    pub end: i64,
+    pub pane_length: i64,
+    pub bounds: (i64, i64),
+    /// (start, end of the first window open) -> keys.
+    pub panes: &'a Table<(i64, i64)>,
+    /// The end of the first window that covers a pane.
+    pub first_end: &'a dyn Fn(i64) -> i64,
+}
+
 /// See the module's doc.
 pub trait Body {
     /// Takes the rows of `batch` into their slots.
@@ -32,6 +47,9 @@ pub trait Body {
 
     /// The rows of a firing.
     fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch;
+
+    /// The rows of a window that slides over panes, where the body can do better than merging them all.
+    fn slide(&mut self, window: &Slide<'_>, errors: &Errors) -> Option<Batch>;
 
     /// Empties slots.
     fn clear(&mut self, slots: &[u32]);
@@ -46,26 +64,23 @@ pub struct AggregateBody {
     accumulators: Vec<Box<dyn Accumulator>>,
     key_types: Vec<DataType>,
     is_ordered: bool,
+    sliding: TwoStacks,
 }
 
 impl AggregateBody {
     pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>) -> AggregateBody {
         let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
         let is_ordered = aggregates.iter().any(|a| a.function.is_ordered());
-        AggregateBody { aggregates, accumulators, key_types, is_ordered }
+        AggregateBody { aggregates, accumulators, key_types, is_ordered, sliding: TwoStacks::default() }
     }
 
     /// Accumulators for the same aggregates, without groups.
-    pub fn fresh(&self) -> Vec<Box<dyn Accumulator>> {
+    fn fresh(&self) -> Vec<Box<dyn Accumulator>> {
         self.aggregates.iter().map(Aggregate::accumulator).collect()
     }
 
-    pub fn accumulators(&self) -> &[Box<dyn Accumulator>] {
-        &self.accumulators
-    }
-
     /// The output rows of groups whose values stand in `slots` of `accumulators`.
-    pub fn rows(
+    fn rows(
         &self,
         accumulators: &[Box<dyn Accumulator>],
         slots: &[u32],
@@ -108,12 +123,33 @@ impl Body for AggregateBody {
         self.rows(&merged, &slots, keys, starts, ends, errors)
     }
 
+    fn slide(&mut self, window: &Slide<'_>, errors: &Errors) -> Option<Batch> {
+        let (panes, first_end) = (window.panes, window.first_end);
+        let of = |slot: u32| (slot, panes.hash(slot), panes.key(slot));
+        let in_time = |pane: i64| panes.section((pane, first_end(pane))).map(of);
+        let source = Panes {
+            aggregates: &self.aggregates,
+            accumulators: &self.accumulators,
+            slots: in_time,
+            length: window.pane_length,
+        };
+        let mut result = self.sliding.window(window.start, window.end, &source);
+        for ((pane, first), slots) in panes.range((window.start, i64::MIN)..(window.end, i64::MIN)) {
+            if first != first_end(pane) && first <= window.end {
+                result.merge_slots(&self.accumulators, slots.iter().map(of));
+            }
+        }
+        let members = result.keys.section(()).collect();
+        let Groups { keys, starts, ends, from, .. } = groups_of(&result.keys, members, window.bounds);
+        Some(self.rows(&result.accumulators, &from, keys, starts, ends, errors))
+    }
+
     fn clear(&mut self, slots: &[u32]) {
         self.accumulators.iter_mut().for_each(|a| a.clear(slots));
     }
 
     fn bytes(&self) -> usize {
-        self.accumulators.iter().map(|a| a.bytes()).sum()
+        self.accumulators.iter().map(|a| a.bytes()).sum::<usize>() + self.sliding.bytes()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod rows;
 pub mod running;
 pub mod session;
 pub mod sink;
+pub mod sliding;
 pub mod source;
 pub mod timer;
 pub mod upstream;

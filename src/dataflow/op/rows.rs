@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array};
 
-use super::body::{Body, Groups};
+use super::body::{Body, Groups, Slide};
 use super::order::{by_seq, by_value};
 use crate::data::array::value_at;
 use crate::data::key::encode_keys;
@@ -170,6 +170,10 @@ impl Body for RowsBody {
             keys: Some(Arc::new(Keys::new(data, offsets))),
             flight: None,
         }
+    }
+
+    fn slide(&mut self, _: &Slide<'_>, _: &Errors) -> Option<Batch> {
+        None
     }
 
     fn clear(&mut self, slots: &[u32]) {

@@ -157,6 +157,6 @@ impl SourceOperator {
 }
 
 /// The arrival clock: the only clock of the dataflow, for `processing_time`, `idle` and `max_ahead`.
-fn now_ns() -> i64 {
+pub fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }

@@ -2,23 +2,28 @@
 //!
 //! Ticks lie between the first and the last place of the program's rows, which do not depend on timing
 //! as watermarks do. Rows of all workers are summed up to their least and greatest place before they go
-//! to the first worker, where the ticks are made.
+//! to the first worker, where the ticks are made. In a program without any other source ticks follow the
+//! clock, for ever.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array};
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::DistributorPact;
 use timely::dataflow::operators::core::Concatenate;
+use timely::dataflow::operators::generic::operator::source;
 
 use super::chain::map_batches;
 use super::counters::Counters;
-use super::driven::{Packets, drive};
+use super::driven::{PacketBuilder, Packets, drive};
+use super::source::now_ns;
 use super::window::send_in_slices;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::exchange::ToFirst;
+use crate::dataflow::stop::Stop;
 use crate::dataflow::time::Time;
 
 /// Adds the operator.
@@ -34,6 +39,44 @@ pub fn timer<'scope>(
     let all = scope.concatenate(spans.collect::<Vec<_>>());
     let core = Ticks { period_ns, first: None, last: i64::MIN, next: None, count: 0, counters };
     drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, chaos)
+}
+
+/// Adds a timer that follows the clock; ticks are made on the first worker.
+pub fn clock<'scope>(
+    scope: Scope<'scope, Time>,
+    name: &str,
+    period_ns: i64,
+    counters: Arc<Counters>,
+    stop: Arc<Stop>,
+) -> Vec<Packets<'scope>> {
+    let is_first = scope.index() == 0;
+    let ticks = source::<Time, PacketBuilder, _, _>(scope, name, |capability, info| {
+        let activator = scope.activator_for(info.address);
+        let mut held = is_first.then_some(capability);
+        let mut next = (now_ns().div_euclid(period_ns) + 1) * period_ns;
+        let mut count = 0;
+        move |output| {
+            let Some(capability) = held.as_mut().filter(|_| !stop.is_requested()) else { return };
+            let now = now_ns();
+            while next <= now {
+                let rows = ticks_at(vec![next], count);
+                counters.add_out(rows.len());
+                output.session_with_builder(&*capability).give_container(&mut rows.into());
+                count += 1;
+                next += period_ns;
+            }
+            capability.downgrade(&Time { epoch: 0, event: next });
+            activator.activate_after(Duration::from_nanos((next - now) as u64));
+        }
+    });
+    vec![ticks]
+}
+
+/// Rows at `times`, numbered from `first`.
+fn ticks_at(times: Vec<i64>, first: i64) -> Batch {
+    let numbers: Int64Array = (first..first + times.len() as i64).collect::<Vec<_>>().into();
+    let keys = Some(Arc::new(Keys::none(times.len())));
+    Batch { columns: vec![Arc::new(numbers) as ArrayRef], time: times.into(), keys, ..Batch::default() }
 }
 
 /// The least and the greatest place of a batch, as two rows.
@@ -82,10 +125,8 @@ impl Core for Ticks {
         if times.is_empty() {
             return Progress::Done;
         }
-        let numbers: Int64Array = (self.count..self.count + times.len() as i64).collect::<Vec<_>>().into();
-        self.count += times.len() as i64;
-        let keys = Some(Arc::new(Keys::none(times.len())));
-        let rows = Batch { columns: vec![Arc::new(numbers) as ArrayRef], time: times.into(), keys, ..Batch::default() };
+        let rows = ticks_at(times, self.count);
+        self.count += rows.len() as i64;
         send_in_slices(rows, &self.counters, out);
         Progress::Done
     }

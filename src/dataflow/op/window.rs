@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::assign::Assigner;
-use super::body::{Body, Groups};
+use super::body::{Body, Groups, Slide};
 use super::counters::Counters;
 use super::late;
 use crate::data::{Batch, Keys};
@@ -92,6 +92,35 @@ impl<B: Body> TimeWindows<B> {
     }
 
     fn fire_window(&mut self, end: i64, out: &mut dyn Outlet<Batch>) {
+        let errors = Errors::default();
+        let rows = match self.slide(end, &errors) {
+            Some(rows) => rows,
+            None => self.merge_panes(end, &errors),
+        };
+        self.counters.add_errors(errors.count());
+        send_in_slices(rows, &self.counters, out);
+        self.drop_panes(end);
+    }
+
+    /// The rows of a window of several panes, where the body knows how to slide over them.
+    fn slide(&mut self, end: i64, errors: &Errors) -> Option<Batch> {
+        if self.assigner.is_tumbling() {
+            return None;
+        }
+        let (assigner, start) = (&self.assigner, self.assigner.start(end));
+        let window = Slide {
+            start,
+            end,
+            pane_length: assigner.pane_length(),
+            bounds: (assigner.instant(start), assigner.instant(end)),
+            panes: &self.panes,
+            first_end: &|pane| assigner.first_end(pane),
+        };
+        self.body.slide(&window, errors)
+    }
+
+    /// The rows of a window, from all its panes.
+    fn merge_panes(&mut self, end: i64, errors: &Errors) -> Batch {
         let start = self.assigner.start(end);
         let mut members: Vec<u32> = Vec::new();
         for ((_, first), slots) in self.panes.range((start, i64::MIN)..(end, i64::MIN)) {
@@ -100,12 +129,7 @@ impl<B: Body> TimeWindows<B> {
             }
         }
         let bounds = (self.assigner.instant(start), self.assigner.instant(end));
-        let groups = groups_of(&self.panes, members, bounds);
-        let errors = Errors::default();
-        let rows = self.body.emit(groups, &errors);
-        self.counters.add_errors(errors.count());
-        send_in_slices(rows, &self.counters, out);
-        self.drop_panes(end);
+        self.body.emit(groups_of(&self.panes, members, bounds), errors)
     }
 
     /// Drops the panes whose last window has fired.
