@@ -43,6 +43,7 @@ pub fn compile(path: &str, text: String, environment: Environment<'_>) -> Compil
     out.diagnostics.extend(findings);
     let Some(program) = program else { return out };
     out.diagnostics.extend(bounds::unbounded(&program));
+    out.diagnostics.sort_by_key(|d| (d.span.file, d.span.start));
     let built = build::build(&program);
     let logical = rewrite::rewrite(built);
     let physical = lower::lower(&logical);

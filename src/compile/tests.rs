@@ -87,3 +87,115 @@ stream C = T.emit(a)",
         ]
     );
 }
+
+#[test]
+fn filters_move_into_the_sources_and_through_merges() {
+    let plan = physical(
+        "event T:\n    at: timestamp\n    zone: str\n    value: int\n
+stream M = merge(S, T).extend(double: value * 2).where(double > 4 and zone != \"lab\").select(zone)",
+    );
+    assert!(plan.contains("output 0: S, out of order 0s, seq, where value * 2.0 > 4.0 and zone != \"lab\""), "{plan}");
+    assert!(plan.contains("where cast(value as float) * 2.0 > 4.0 and zone != \"lab\""), "{plan}");
+}
+
+#[test]
+fn filters_stay_behind_what_counts_rows() {
+    let plan = physical("stream A = S.limit(10).where(value > 1).select(zone)");
+    assert!(plan.contains("output 0: S, out of order 0s, seq\n"), "{plan}");
+    let plan = physical("stream A = S.print(zone).where(value > 1).select(zone)");
+    assert!(plan.contains("print \"A\" {zone}\n   filter value > 1.0"), "{plan}");
+}
+
+#[test]
+fn every_used_field_is_decoded_whatever_filters_come_first() {
+    let plan = physical("stream A = S.where(1 > 2).where(n > 1).select(zone)");
+    assert!(plan.contains("type S: at: timestamp, zone: str, n: int; time at"), "{plan}");
+}
+
+#[test]
+fn late_rows_keep_the_fields_of_the_input() {
+    let plan = physical(
+        "stream A = S.partition_by(zone).window(5m).aggregate(x: sum(value * 2)).emit(x)
+stream L = A.late().emit(note, n)",
+    );
+    assert!(plan.contains("project n, note, $key0: zone, $arg0: value * 2.0"), "{plan}");
+    assert!(plan.contains("late rows kept"), "{plan}");
+    assert!(
+        plan.ends_with(
+            "   project note, n\n   -> note: str?, n: int\noutput A: 3 -> default\noutput L: 5 -> default\n"
+        ),
+        "{plan}"
+    );
+}
+
+#[test]
+fn streams_share_what_they_have_in_common() {
+    let plan = physical(
+        "stream A = S.where(value > 1).window(1m).aggregate(n: count())
+stream B = S.where(value > 1).window(1m).aggregate(n: count()).where(n > 2)",
+    );
+    assert_eq!(plan.matches("window tumbling").count(), 1, "{plan}");
+    assert!(!plan.contains("seq") && plan.contains("where value > 1.0"), "{plan}");
+}
+
+#[test]
+fn each_watermark_has_its_own_output_of_the_source() {
+    let plan = physical(
+        "stream A = S.where(n > 0)
+stream B = A.watermark(out_of_order: 5s).window(1m).aggregate(n: count())
+stream C = A.window(1m).aggregate(n: count())",
+    );
+    assert!(plan.contains("output 0: S, out of order 5s, where n > 0"), "{plan}");
+    assert!(plan.contains("output 1: S, out of order 0s, where n > 0"), "{plan}");
+}
+
+#[test]
+fn rows_of_one_window_are_regrouped() {
+    let plan = physical(
+        "stream A = S.partition_by(zone).window(1d).aggregate(zone, d: avg(value)).partition_by().top(3, by: d).select(zone, window_start)",
+    );
+    assert!(
+        plan.contains("window upstream ($window_start, $window_end): rows order by $sort0 desc, limit 3"),
+        "{plan}"
+    );
+    assert!(plan.contains("to one worker; state A/rows/0"), "{plan}");
+}
+
+#[test]
+fn streams_may_be_read_before_they_are_declared() {
+    let plan = physical("stream B = A.where(n > 1).emit(n)\nstream A = S.extend(n: n + 1)");
+    assert!(plan.contains("where n + 1 > 1"), "{plan}");
+}
+
+#[test]
+fn a_timer_follows_all_sources() {
+    let plan = physical("stream T = timer(10s).emit(n)\nstream A = S.emit(zone)");
+    assert!(plan.contains("timer 10s after 0"), "{plan}");
+}
+
+#[test]
+fn files_import_each_other_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("base.vpl", "const LIMIT = 3\n");
+    write("left.vpl", "import \"base.vpl\"\nconst LEFT = LIMIT + 1\n");
+    write("right.vpl", "import \"base.vpl\"\nconst RIGHT = LIMIT + 2\n");
+    let main = dir.path().join("main.vpl");
+    let text = format!(
+        "import \"left.vpl\"\nimport \"right.vpl\"\n{SENSOR}stream A = S.where(n > LEFT and n < RIGHT).emit(n)\n"
+    );
+    let environment = Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip };
+    let made = compile(&main.display().to_string(), text, environment);
+    let stages = made.stages.expect("the program is sound");
+    assert!(explain::physical::text(&stages.physical).contains("where n > 4 and n < 5"));
+}
+
+#[test]
+fn plans_survive_their_serialization() {
+    let made = compiled(&format!(
+        "{SENSOR}stream A = S.window(1m).aggregate(x: percentile(value, 0.5), y: round(max(value)))"
+    ));
+    let plan = made.stages.expect("the program is sound").physical;
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<crate::plan::physical::Plan>(&json).unwrap(), plan);
+}

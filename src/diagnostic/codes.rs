@@ -94,14 +94,13 @@ codes! {
     NOT_BOOL "E0303" "a condition is not a bool";
     NO_COMMON_TYPE "E0304" "values that must have one type have nothing in common";
     NULLABLE_RECORD "E0305" "a member of a value that may be null is taken with `.` instead of `?.`";
-    NOT_CONSTANT "E0306" "an expression must be constant and is not";
-    CONSTANT_FAILS "E0307" "a constant expression overflows or divides by zero";
-    MISSING_RETURN "E0308" "a function's block can end without `return`";
-    TYPE_MISMATCH "E0309" "a value does not have the type that was declared for it";
-    NOT_REPLAYABLE "E0310" "`now()` and its kin would make a replay differ from the live run";
-    BAD_CAST "E0311" "a value cannot be cast to that type";
-    NOT_ORDERED "E0312" "values of this type have no order";
-    BAD_EVENT_TIME "E0313" "the event time of a type is not a timestamp";
+    CONSTANT_FAILS "E0306" "a constant expression overflows or divides by zero";
+    MISSING_RETURN "E0307" "a function's block can end without `return`";
+    TYPE_MISMATCH "E0308" "a value does not have the type that was declared for it";
+    NOT_REPLAYABLE "E0309" "`now()` and its kin would make a replay differ from the live run";
+    BAD_CAST "E0310" "a value cannot be cast to that type";
+    NOT_ORDERED "E0311" "values of this type have no order";
+    BAD_EVENT_TIME "E0312" "the event time of a type is not a timestamp";
 
     UNKNOWN_OPERATOR "E0401" "a stream operator of that name does not exist";
     BAD_OPERATOR_ARGUMENTS "E0402" "an operator has too many, too few or unknown arguments";
@@ -128,6 +127,7 @@ codes! {
     NO_EVENT_TIME "E0601" "a type has no event time";
     UNDECLARED_TYPE "E0602" "a type is not declared and cannot be sampled from an input";
     WRONG_DIRECTION "E0603" "a connector cannot be used in this direction (a source as a sink, or the reverse)";
+    NO_INPUT "E0604" "inputs are given, and none for a type that is read";
 
     NOT_SUPPORTED "E0901" "the language has it, this version does not";
 

@@ -77,7 +77,7 @@ impl Builder<'_> {
                 Some(Asked { watermark: asked.watermark.clone(), on })
             }
             (None, Some(change)) => {
-                let on = change.on.as_ref().map(|(after, on)| through(&stream.ops[..*after], on.clone()));
+                let on = change.on.as_ref().map(|(after, on, _)| through(&stream.ops[..*after], on.clone()));
                 Some(Asked { watermark: change.watermark.clone(), on })
             }
             (None, None) => None,

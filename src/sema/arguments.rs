@@ -58,9 +58,16 @@ impl<'a> Arguments<'a> {
         let (least, greatest) = takes.positional;
         let given = out.positional.len();
         if given < least || given > greatest {
-            let wanted = if least == greatest { format!("{least}") } else { format!("{least} to {greatest}") };
+            let wanted = if least == greatest {
+                format!("{least}")
+            } else if greatest == usize::MAX {
+                format!("at least {least}")
+            } else {
+                format!("{least} to {greatest}")
+            };
             let plural = if greatest == 1 { "" } else { "s" };
-            let message = format!("{} takes {wanted} unnamed argument{plural}, not {given}", out.what);
+            let unnamed = if takes.named.is_empty() { "" } else { "unnamed " };
+            let message = format!("{} takes {wanted} {unnamed}argument{plural}, not {given}", out.what);
             findings.push(Diagnostic::error(code, span, message));
             sound = false;
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expr::{Expr, FunctionRef};
-use crate::sema::fold::{fold, is_constant};
+use crate::sema::fold::fold;
 use crate::sema::typer::{Place, Typer, check_functions};
 use crate::sema::types::{TypeDecl, Types};
 use crate::syntax::ast::{self, Arg, BlockOption, DeclarationKind, FnBody, Name, Param, StreamOp, TypeExpr};
@@ -144,17 +144,14 @@ fn constant(
     let mut typed = typer.expr(value)?;
     if let Some(ty) = ty {
         let ty = globals.types.resolve(ty, typer.findings)?;
-        typed = typer.fitted(typed, &ty.ty, value.span, codes::TYPE_MISMATCH, &name.text)?;
+        typed = typer.fitted(typed, &ty.ty, value.span, codes::TYPE_MISMATCH, &format!("`{}`", name.text))?;
     }
     folded(typed, value, findings)
 }
 
-/// A constant expression as a literal, or what keeps it from being one.
+/// A constant expression as a literal, or what keeps it from being one. Constants are typed without a
+/// row at hand, so that there is nothing in them that is not constant.
 pub fn folded(typed: Expr, written: &ast::Expr, findings: &mut Vec<Diagnostic>) -> Option<Expr> {
-    if !is_constant(&typed) {
-        findings.push(Diagnostic::error(codes::NOT_CONSTANT, written.span, "this must be a constant expression"));
-        return None;
-    }
     match fold(typed) {
         Ok(literal) => Some(literal),
         Err(_) => {

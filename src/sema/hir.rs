@@ -98,8 +98,9 @@ pub struct MergeInput {
 #[derive(Clone, Debug)]
 pub struct WatermarkChange {
     pub watermark: Watermark,
-    /// `on: e`, over the columns where `.watermark` stands, after so many of the stream's operators.
-    pub on: Option<(usize, Expr)>,
+    /// `on: e`, over the columns where `.watermark` stands, after so many of the stream's operators, and
+    /// where it is written.
+    pub on: Option<(usize, Expr, Span)>,
 }
 
 /// An operator of a stream.

@@ -78,7 +78,7 @@ pub struct InputTable<'e, 'a> {
     /// Scans of the command line's inputs, by their position there; stdin is position 0 of none.
     command_scans: BTreeMap<usize, ScanId>,
     connector_scans: Vec<(Connector, ScanId)>,
-    samples: BTreeMap<ScanId, Option<Vec<SampledType>>>,
+    samples: BTreeMap<ScanId, Result<Vec<SampledType>, String>>,
     /// By name and scans; `None`: wrong, and reported.
     known: BTreeMap<(String, Vec<ScanId>), Option<TypeId>>,
 }
@@ -123,15 +123,17 @@ impl<'e, 'a> InputTable<'e, 'a> {
             Some(args) => vec![self.connector_scan(args, name.span, findings)?],
             None => self.scans_of(&name.text),
         };
+        if scans.is_empty() {
+            let message = format!("no input gives rows of `{}`", name.text);
+            let found = Diagnostic::error(codes::NO_INPUT, name.span, message);
+            findings.push(found.with_hint(format!("`-i {}=PATH` would", name.text)));
+            return None;
+        }
         let key = (name.text.clone(), scans.clone());
         if let Some(known) = self.known.get(&key) {
             return known.map(|ty| (ty, scans));
         }
-        let ty = if declared {
-            self.declared_type(name, &scans, findings)
-        } else {
-            self.sampled_type(name, &scans, findings)
-        };
+        let ty = if declared { self.declared_type(name, findings) } else { self.sampled_type(name, &scans, findings) };
         let id = ty.map(|ty| {
             self.types.push(ty);
             self.types.len() - 1
@@ -231,7 +233,7 @@ impl<'e, 'a> InputTable<'e, 'a> {
         }
     }
 
-    fn declared_type(&mut self, name: &Name, scans: &[ScanId], findings: &mut Vec<Diagnostic>) -> Option<EventType> {
+    fn declared_type(&mut self, name: &Name, findings: &mut Vec<Diagnostic>) -> Option<EventType> {
         let event = self.globals.types.event(&name.text, findings)?;
         let row = Row::new(event.schema.clone());
         let time = match event.time {
@@ -247,9 +249,6 @@ impl<'e, 'a> InputTable<'e, 'a> {
             }
             None => first_timestamp(&event.schema),
         };
-        if time.is_none() && scans.is_empty() {
-            return None;
-        }
         let time_units = vec![None; event.schema.len()];
         Some(EventType { name: event.name, schema: event.schema, time, time_units, sampled: false })
     }
@@ -258,7 +257,13 @@ impl<'e, 'a> InputTable<'e, 'a> {
         let mut found: Option<SampledType> = None;
         let mut seen: Vec<String> = Vec::new();
         for scan in scans {
-            let sample = self.sample(*scan, name.span, findings)?;
+            let sample = match self.sample(*scan) {
+                Ok(sample) => sample,
+                Err(reason) => {
+                    findings.push(self.not_sampled(name, &reason));
+                    return None;
+                }
+            };
             seen.extend(sample.iter().map(|t| t.name.clone()));
             let Some(ty) = sample.into_iter().find(|t| t.name == name.text) else { continue };
             found = match found {
@@ -282,42 +287,36 @@ impl<'e, 'a> InputTable<'e, 'a> {
         Some(EventType { name: name.text.clone(), schema, time, time_units, sampled: true })
     }
 
+    /// Nothing tells what a type is; `seen` are the types of the inputs.
     fn not_found(&self, name: &Name, seen: &[String]) -> Diagnostic {
-        let streams = self.globals.streams.iter().map(|s| s.name.text.as_str());
-        let known = self.globals.types.event_names().chain(streams).chain(seen.iter().map(String::as_str));
         let message = format!("there is no event type or stream `{}`", name.text);
         let found = Diagnostic::error(codes::UNKNOWN_SOURCE, name.span, message);
-        match (nearest(&name.text, known), seen) {
+        match (self.nearest_source(&name.text, seen), seen) {
             (Some(near), _) => found.with_hint(format!("did you mean `{near}`?")),
             (None, []) => found.with_hint("declare it with `event`"),
             (None, seen) => found.with_hint(format!("the input has rows of {}", seen.join(", "))),
         }
     }
 
-    fn sample(&mut self, scan: ScanId, span: Span, findings: &mut Vec<Diagnostic>) -> Option<Vec<SampledType>> {
+    fn not_sampled(&self, name: &Name, reason: &str) -> Diagnostic {
+        if self.nearest_source(&name.text, &[]).is_some() {
+            return self.not_found(name, &[]);
+        }
+        let message = format!("`{}` is not declared, and {reason}", name.text);
+        let found = Diagnostic::error(codes::UNDECLARED_TYPE, name.span, message);
+        found.with_hint("declare it with `event`, or give an input with `-i`")
+    }
+
+    fn nearest_source<'n>(&'n self, name: &str, seen: &'n [String]) -> Option<&'n str> {
+        let streams = self.globals.streams.iter().map(|s| s.name.text.as_str());
+        nearest(name, self.globals.types.event_names().chain(streams).chain(seen.iter().map(String::as_str)))
+    }
+
+    fn sample(&mut self, scan: ScanId) -> Result<Vec<SampledType>, String> {
         if let Some(sample) = self.samples.get(&scan) {
             return sample.clone();
         }
-        let near = {
-            let streams = self.globals.streams.iter().map(|s| s.name.text.as_str());
-            let known = self.globals.types.event_names().chain(streams);
-            let names: Vec<String> = known.map(str::to_string).collect();
-            names
-        };
-        let sample = match self.surroundings.sample(&self.scans[scan].input, &self.undeclared) {
-            Ok(sample) => Some(sample),
-            Err(reason) => {
-                let names = self.undeclared.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-                let message = format!("{names} is not declared, and {reason}");
-                let found = Diagnostic::error(codes::UNDECLARED_TYPE, span, message);
-                let close = self.undeclared.iter().find_map(|n| nearest(n, near.iter().map(String::as_str)));
-                findings.push(match close {
-                    Some(close) => found.with_hint(format!("did you mean `{close}`?")),
-                    None => found.with_hint("declare it with `event`, or give an input with `-i`"),
-                });
-                None
-            }
-        };
+        let sample = self.surroundings.sample(&self.scans[scan].input, &self.undeclared);
         self.samples.insert(scan, sample.clone());
         sample
     }

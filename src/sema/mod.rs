@@ -23,14 +23,17 @@ pub mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::connector::spec::{OnError, WatermarkStrategy};
-use crate::diagnostic::{Diagnostic, Severity, codes};
+use crate::connector::spec::{Input, OnError, WatermarkStrategy};
+use crate::diagnostic::{Diagnostic, Severity, Span, codes};
 use crate::sema::connector::Connectors;
 use crate::sema::globals::{Globals, StreamDecl};
-use crate::sema::hir::{Output, Source, Stream, StreamId, Target};
+use crate::sema::hir::{Output, ScanId, Source, Stream, StreamId, Target};
 use crate::sema::inputs::{CommandInput, InputTable, Surroundings};
 use crate::sema::ops::{Chain, Defaults, Origin};
 use crate::syntax::ast;
+
+/// The place of what is not in the program.
+const NOWHERE: Span = Span { file: u32::MAX, start: 0, end: 0 };
 
 /// What the command line says about a program's inputs.
 pub struct Environment<'e> {
@@ -76,7 +79,7 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     }
     for unused in inputs.unused() {
         let message = format!("no stream reads the input {}", unused.name);
-        findings.push(Diagnostic::warning(codes::UNUSED_INPUT, Default::default(), message));
+        findings.push(Diagnostic::warning(codes::UNUSED_INPUT, NOWHERE, message));
     }
     let InputTable { types, scans, .. } = inputs;
     (Some(hir::Program { types, scans, streams, watermark: defaults.watermark }), findings)
@@ -136,12 +139,8 @@ impl<'a> Analyzer<'a, '_> {
         let mut chain =
             Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
         for op in ops {
-            let before = chain.findings.len();
-            if chain.read(op).is_none() && chain.changes_fields(op) {
-                // What follows would be judged by the wrong fields.
-                if chain.findings.len() > before {
-                    return None;
-                }
+            if chain.read(op).is_none() && !Chain::keeps_rows(op) {
+                return None;
             }
         }
         chain.finish();
@@ -152,6 +151,9 @@ impl<'a> Analyzer<'a, '_> {
         let (ops, schema) = (std::mem::take(&mut chain.ops), chain.row.schema.clone());
         let strategy = watermark.as_ref().map_or(&self.defaults.watermark, |w| &w.watermark).strategy;
         self.check_event_time(decl, &source, strategy, watermark.as_ref().is_some_and(|w| w.on.is_some()));
+        if let Some(hir::WatermarkChange { on: Some((_, _, span)), .. }) = &watermark {
+            self.check_replayable(&source, *span);
+        }
         let stream = Stream {
             name: decl.name.text.clone(),
             span: decl.name.span,
@@ -183,26 +185,52 @@ impl<'a> Analyzer<'a, '_> {
         self.findings.push(found.with_hint("give it a field of type `timestamp`, or a line `time: expression`"));
     }
 
-    /// A program in which no stream says that it is an output puts out what no stream reads.
+    /// A type has one event time in one scan of its input: a second one needs a second scan.
+    fn check_replayable(&mut self, source: &Source, span: Span) {
+        let mut scans = Vec::new();
+        self.add_scans(source, &mut scans);
+        if scans.iter().any(|s| matches!(self.inputs.scans[*s].input, Input::Stdin { .. })) {
+            let message = "stdin can be read only once, and so with one event time";
+            let found = Diagnostic::error(codes::MISPLACED_WATERMARK, span, message);
+            self.findings.push(found.with_hint("give the type a line `time: expression`"));
+        }
+    }
+
+    fn add_scans(&self, source: &Source, scans: &mut Vec<ScanId>) {
+        match source {
+            Source::Event { scans: read, .. } => scans.extend(read),
+            Source::Stream(id) => self.add_scans(&self.streams[*id].source, scans),
+            Source::Merge(inputs) => inputs.iter().for_each(|i| self.add_scans(&i.source, scans)),
+            Source::Timer { .. } | Source::Late { .. } => {}
+        }
+    }
+
+    /// A program in which no stream says that it is an output puts out what no stream reads. Who asks for
+    /// the late rows of a stream does not read the stream.
     fn settle_outputs(&mut self) {
         let mut read = BTreeSet::new();
+        let mut late = BTreeSet::new();
         for stream in &self.streams {
-            source::for_each_stream(&stream.source, &mut |id| {
-                read.insert(id);
-            });
+            match &stream.source {
+                Source::Late { of, .. } => {
+                    late.insert(*of);
+                }
+                source => source::for_each_stream(source, &mut |id| {
+                    read.insert(id);
+                }),
+            }
         }
-        let stated = self.streams.iter().any(|s| !s.outputs.is_empty())
-            || self.globals.streams.iter().flat_map(|s| s.ops).any(|op| matches!(op.name.text.as_str(), "emit" | "to"));
+        let is_output = |op: &ast::StreamOp| matches!(op.name.text.as_str(), "emit" | "to");
+        let stated = self.globals.streams.iter().flat_map(|s| s.ops).any(is_output);
+        // With errors about, the stream that reads this one may be among what was left out.
+        let wrong = self.errors() > 0;
         for (id, stream) in self.streams.iter_mut().enumerate() {
             if read.contains(&id) || !stream.outputs.is_empty() {
                 continue;
             }
             if !stated {
                 stream.outputs.push(Output { name: stream.name.clone(), target: Target::Default });
-                continue;
-            }
-            let tells = stream.ops.iter().any(|op| matches!(op.label.as_str(), "print" | "log"));
-            if !tells {
+            } else if !stream.tells() && !late.contains(&id) && !wrong {
                 let message = format!("nothing reads `{}`, and it is no output", stream.name);
                 let found = Diagnostic::warning(codes::UNUSED_STREAM, stream.span, message);
                 self.findings.push(found.with_hint("`.emit(…)` or `.to(…)` makes it an output"));

@@ -151,9 +151,9 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             }
             "emit" => self.emit(op),
             "to" => self.to(op),
-            "enrich" => self.not_supported(op, "`.enrich`"),
-            "within" | "strategy" | "after_match" | "max_runs" => self.not_supported(op, "patterns"),
-            "on" => self.not_supported(op, "joins"),
+            "enrich" => self.not_supported(op, "`.enrich` is"),
+            "within" | "strategy" | "after_match" | "max_runs" => self.not_supported(op, "patterns are"),
+            "on" => self.not_supported(op, "joins are"),
             _ => self.unknown(op),
         }
     }
@@ -173,15 +173,18 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     }
 
     fn not_supported(&mut self, op: &StreamOp, what: &str) -> Option<()> {
-        self.error(codes::NOT_SUPPORTED, op.name.span, format!("{what} are not supported yet"));
+        self.error(codes::NOT_SUPPORTED, op.name.span, format!("{what} not supported yet"));
         None
     }
 
-    /// Whether the fields after `op` are others than before it: once it is wrong, nothing can be said of
-    /// what follows.
-    pub fn changes_fields(&self, op: &StreamOp) -> bool {
-        matches!(op.name.text.as_str(), "select" | "extend" | "aggregate" | "emit" | "enrich")
-            || !OPERATORS.contains(&op.name.text.as_str())
+    /// Whether an operator that was wrong leaves the rows as they would have been: then what follows can
+    /// still be judged.
+    pub fn keeps_rows(op: &StreamOp) -> bool {
+        let name = op.name.text.as_str();
+        matches!(
+            name,
+            "where" | "filter" | "having" | "print" | "log" | "to" | "watermark" | "allowed_lateness" | "late"
+        )
     }
 
     /// What can only be said at the end of the chain; the fields and nothing else are left.

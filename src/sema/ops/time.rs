@@ -157,7 +157,7 @@ impl<'a> Chain<'a, '_, '_> {
                     self.error(codes::BAD_EVENT_TIME, e.span, message);
                     return None;
                 }
-                Some((self.ops.len(), typed))
+                Some((self.ops.len(), typed, e.span))
             }
             None => None,
         };

@@ -111,7 +111,7 @@ impl Typer<'_, '_> {
                 Some(Expr::Call { function, args, ty: resolved.result })
             }
             Err(reason) => {
-                let hint = format!("its signature is {}", function.0.signature);
+                let hint = signature_hint(function.0.signature);
                 self.report_with_hint(codes::BAD_ARGUMENTS, span, reason, hint);
                 None
             }
@@ -157,12 +157,17 @@ impl Typer<'_, '_> {
                 Some(hir::AggregateCall { function, args, ty: result })
             }
             Err(reason) => {
-                let hint = format!("its signature is {}", entry.signature);
+                let hint = signature_hint(entry.signature);
                 self.report_with_hint(codes::BAD_ARGUMENTS, span, reason, hint);
                 None
             }
         }
     }
+}
+
+/// A function may have several signatures, a line for each.
+fn signature_hint(signature: &str) -> String {
+    format!("its signature is {}", signature.lines().collect::<Vec<_>>().join(", "))
 }
 
 fn constant(e: &Expr) -> Option<Value> {

@@ -57,7 +57,10 @@ impl Typer<'_, '_> {
             let typed = self.expr(&arg.value);
             let wanted = self.globals.types.resolve(&param.ty, &mut Vec::new());
             let value = match (typed, wanted) {
-                (Some(e), Some(ty)) => self.fitted(e, &ty.ty, arg.value.span, codes::BAD_ARGUMENTS, &param.name.text),
+                (Some(e), Some(ty)) => {
+                    let what = format!("`{}`", param.name.text);
+                    self.fitted(e, &ty.ty, arg.value.span, codes::BAD_ARGUMENTS, &what)
+                }
                 (None, _) | (_, None) => None,
             };
             failed |= value.is_none();
@@ -93,7 +96,7 @@ impl Typer<'_, '_> {
         if found.unify(&ty.clone().required()).is_some_and(|u| u.ty == *ty) {
             return Some(coerce(e, ty));
         }
-        self.report(code, span, format!("`{what}` is {ty}, and {found} does not fit"));
+        self.report(code, span, format!("{what} is {ty}, and {found} does not fit"));
         None
     }
 
@@ -104,7 +107,7 @@ impl Typer<'_, '_> {
         };
         let Some(result) = function.result else { return Some(value) };
         let ty = self.globals.types.resolve(result, self.findings)?;
-        self.fitted(value, &ty.ty, span, codes::TYPE_MISMATCH, &format!("the result of {}", function.name.text))
+        self.fitted(value, &ty.ty, span, codes::TYPE_MISMATCH, &format!("the result of `{}`", function.name.text))
     }
 
     /// The value of a block, innermost first, followed by the rest of the blocks around it: what falls

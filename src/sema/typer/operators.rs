@@ -94,6 +94,8 @@ impl Typer<'_, '_> {
             Some("put values into text with f\"… {value} …\"")
         } else if comparison && (left.ty == Type::Str) != (right.ty == Type::Str) {
             Some("`cast(x as T)` changes the type of a value")
+        } else if comparison && (left.ty == Type::Timestamp || right.ty == Type::Timestamp) {
+            Some("a timestamp is written as in `@2026-03-01` or `@2026-03-01T09:30:00Z`")
         } else if left.ty == Type::Timestamp && right.ty.is_numeric() {
             Some("write the number as a duration, such as `5s`")
         } else {
