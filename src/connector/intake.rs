@@ -63,8 +63,6 @@ pub struct Partition {
     pub size_bytes: AtomicU64,
     /// Since when a live partition has had nothing to read.
     silent_since: Mutex<Option<Instant>>,
-    /// How often `idle` let the others go on without it.
-    pub times_idle: AtomicU64,
 }
 
 /// What the workers of a process share.
@@ -138,8 +136,18 @@ impl Partition {
             read_bytes: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
             silent_since: Mutex::new(None),
-            times_idle: AtomicU64::new(0),
         }
+    }
+
+    /// How long it has had nothing to read.
+    fn silent_ns(&self) -> i64 {
+        lock(&self.silent_since).map_or(0, |since| since.elapsed().as_nanos() as i64)
+    }
+
+    /// Where an output's watermark stands for blocks not yet claimed; `None` when it has ended.
+    fn watermark(&self, output: usize, spec: &SourceOutput) -> Option<i64> {
+        let progress = lock(&self.progress);
+        Some(event_time(spec, progress.greatest_for(None)?, progress.floor(output), i64::MIN))
     }
 }
 
@@ -213,8 +221,9 @@ impl Intake {
         known.min_by_key(|(_, greatest)| *greatest)
     }
 
-    /// Lets time go on where live partitions are silent: one that has been for `idle` follows the least
-    /// watermark of those that are not; when all are, each moves on with the clock from where it was.
+    /// Lets time go on where live partitions are silent: one that has been for an output's `idle` follows
+    /// the least watermark of those that are not; when all are, each moves on with the clock from where
+    /// it was.
     fn pass_idle_time(&self, now_ns: i64) {
         let mut checked = lock(&self.idle_checked);
         let elapsed = checked.elapsed();
@@ -222,39 +231,30 @@ impl Intake {
             return;
         }
         *checked = Instant::now();
-        let idle: Vec<bool> = self.partitions.iter().map(|p| self.is_idle(p)).collect();
-        let all_idle = self.partitions.iter().zip(&idle).all(|(p, idle)| *idle || lock(&p.progress).is_exhausted());
-        for (partition, _) in self.partitions.iter().zip(&idle).filter(|(p, idle)| p.live && **idle) {
+        let silent_ns: Vec<i64> = self.partitions.iter().map(Partition::silent_ns).collect();
+        for (index, partition) in self.partitions.iter().enumerate().filter(|(_, p)| p.live) {
             for (output, spec) in self.sources[partition.source].outputs.iter().enumerate() {
-                let others = || self.partitions.iter().zip(&idle).filter(|(_, idle)| !**idle).map(|(p, _)| p);
-                let mut progress = lock(&partition.progress);
-                let own =
-                    event_time(spec, progress.greatest_for(None).unwrap_or(i64::MAX), progress.floor(output), now_ns);
-                drop(progress);
-                let to = match () {
-                    () if spec.watermark.strategy == WatermarkStrategy::ProcessingTime => now_ns,
-                    () if own == i64::MIN => own,
-                    () if all_idle => own.saturating_add(elapsed.as_nanos() as i64),
-                    () => others().filter_map(|p| self.least_watermark(p)).min().unwrap_or(own),
+                if silent_ns[index] < spec.watermark.idle_ns {
+                    continue;
+                }
+                let Some(own) = partition.watermark(output, spec) else { continue };
+                let busy = self.partitions.iter().zip(&silent_ns).filter(|(_, ns)| **ns < spec.watermark.idle_ns);
+                let others = busy.filter_map(|(p, _)| self.least_watermark(p)).min();
+                let to = match (spec.watermark.strategy, others) {
+                    (WatermarkStrategy::ProcessingTime, _) => now_ns,
+                    (_, Some(others)) => others,
+                    (_, None) if own == i64::MIN => own,
+                    (_, None) => own.saturating_add(elapsed.as_nanos() as i64),
                 };
-                progress = lock(&partition.progress);
-                progress.raise_floor(output, to);
+                lock(&partition.progress).raise_floor(output, to);
             }
         }
     }
 
-    fn is_idle(&self, partition: &Partition) -> bool {
-        let idle_ns = self.sources[partition.source].outputs.iter().map(|o| o.watermark.idle_ns).max().unwrap_or(0);
-        let silent = lock(&partition.silent_since).is_some_and(|since| since.elapsed().as_nanos() as i64 >= idle_ns);
-        partition.live && silent
-    }
-
     /// The least watermark that any output has of a partition; `None` when it has ended.
     fn least_watermark(&self, partition: &Partition) -> Option<i64> {
-        let progress = lock(&partition.progress);
-        let greatest = progress.greatest_for(None)?;
         let outputs = self.sources[partition.source].outputs.iter().enumerate();
-        outputs.map(|(output, spec)| event_time(spec, greatest, progress.floor(output), i64::MIN)).min()
+        outputs.filter_map(|(output, spec)| partition.watermark(output, spec)).min()
     }
 
     /// One worker's reader.
