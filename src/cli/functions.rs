@@ -41,5 +41,6 @@ pub fn functions(args: FunctionsArgs) -> u8 {
 }
 
 fn print_entry(entry: &Entry) {
-    println!("  {}\n      {}", entry.signature, entry.doc);
+    entry.signature.lines().for_each(|line| println!("  {}", line.trim()));
+    println!("      {}", entry.doc);
 }

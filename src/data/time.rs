@@ -44,17 +44,26 @@ pub fn civil_from_days(days: i64) -> (i64, u32, u32) {
 /// Parses RFC 3339 (also with a space for `T`, without seconds, without a zone = UTC) or a bare date.
 /// `None` when the text is none of these or the instant does not fit 64-bit nanoseconds.
 pub fn parse_timestamp(text: &[u8]) -> Option<i64> {
-    let date = parse_date(text.get(..10)?)?;
+    parse_instant(text)?.try_into().ok()
+}
+
+/// Whether the text is a timestamp that does not fit 64-bit nanoseconds: before 1677 or after 2262.
+pub fn is_distant_timestamp(text: &[u8]) -> bool {
+    parse_instant(text).is_some_and(|ns| i64::try_from(ns).is_err())
+}
+
+fn parse_instant(text: &[u8]) -> Option<i128> {
+    let midnight = parse_date(text.get(..10)?)? as i128 * NS_PER_DAY as i128;
     let rest = &text[10..];
     if rest.is_empty() {
-        return date.checked_mul(NS_PER_DAY);
+        return Some(midnight);
     }
     if !matches!(rest[0], b'T' | b't' | b' ') {
         return None;
     }
     let (time_ns, rest) = parse_time_of_day(&rest[1..])?;
     let zone_ns = parse_zone(rest)?;
-    date.checked_mul(NS_PER_DAY)?.checked_add(time_ns)?.checked_sub(zone_ns)
+    Some(midnight + (time_ns - zone_ns) as i128)
 }
 
 fn two_digits(text: &[u8]) -> Option<i64> {

@@ -53,7 +53,12 @@ struct Rendered<'scope> {
 pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     let plan = &context.plan;
     let chaos = |salt: usize| Chaos::new(context.chaos_seed, (scope.index() * 1000 + salt) as u64);
-    let inputs = sources(scope, &context.intake, &context.stop, chaos(999));
+    let source_counters = |source: usize, output: usize| {
+        let is_read = |op: &Op| *op == Op::Source { source, output };
+        let node = plan.nodes.iter().position(|n| is_read(&n.op));
+        node.map_or_else(Arc::default, |id| context.counters[id].clone())
+    };
+    let inputs = sources(scope, &context.intake, &source_counters, &context.stop, chaos(999));
     let mut nodes: Vec<Rendered<'scope>> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let rows = |input: NodeId| nodes[input].ports[0].clone();

@@ -12,6 +12,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
 use crate::connector::intake::{Departure, Intake, Reader, Worked};
 use crate::data::Batch;
@@ -23,10 +24,11 @@ use crate::dataflow::time::Time;
 /// How many pieces of work are done before other operators get their turn.
 const WORK_PER_ACTIVATION: usize = 2;
 
-/// Adds the operator. Streams come by source, then by output.
+/// Adds the operator. Streams come by source, then by output; `counters` gives those of an output.
 pub fn sources<'scope>(
     scope: Scope<'scope, Time>,
     intake: &Arc<Intake>,
+    counters: &dyn Fn(usize, usize) -> Arc<Counters>,
     stop: &Arc<Stop>,
     chaos: Chaos,
 ) -> Vec<Vec<Packets<'scope>>> {
@@ -37,7 +39,7 @@ pub fn sources<'scope>(
         for output in 0..source.outputs.len() {
             let (port, stream) = builder.new_output::<Packet>();
             outputs.push(OutputBuilder::<Time, PacketBuilder>::from(port));
-            ports.push((index, output));
+            ports.push(Port { source: index, output, counters: counters(index, output) });
             of_source.push(stream);
         }
         streams.push(of_source);
@@ -79,11 +81,17 @@ pub fn sources<'scope>(
 
 struct SourceOperator {
     reader: Reader,
-    /// (source, output) of each port.
-    ports: Vec<(usize, usize)>,
+    ports: Vec<Port>,
     held: Vec<Option<Capability<Time>>>,
     chaos: Chaos,
     intake: Arc<Intake>,
+}
+
+/// What leaves on a port.
+struct Port {
+    source: usize,
+    output: usize,
+    counters: Arc<Counters>,
 }
 
 type Send<'a> = &'a mut dyn FnMut(usize, &Capability<Time>, Batch);
@@ -128,7 +136,10 @@ impl SourceOperator {
 
     fn depart(&mut self, departure: Departure, send: Send<'_>) {
         let Departure { source, output, epoch, watermark, batch } = departure;
-        let port = self.ports.iter().position(|p| *p == (source, output)).expect("every output has a port");
+        let is_port = |p: &Port| (p.source, p.output) == (source, output);
+        let port = self.ports.iter().position(is_port).expect("every output has a port");
+        self.ports[port].counters.add_in(batch.len());
+        self.ports[port].counters.add_out(batch.len());
         let held = self.held[port].as_ref().expect("an output with rows to send is held");
         let capability = held.delayed(&Time { epoch, event: watermark.max(held.time().event) });
         if self.chaos.one_in(2) && batch.len() > 1 {
@@ -141,9 +152,9 @@ impl SourceOperator {
     }
 
     fn downgrade(&mut self) {
-        for (held, &(source, output)) in self.held.iter_mut().zip(&self.ports) {
+        for (held, port) in self.held.iter_mut().zip(&self.ports) {
             let Some(capability) = held else { continue };
-            match self.reader.frontier(source, output) {
+            match self.reader.frontier(port.source, port.output) {
                 Some((epoch, event)) => {
                     let to = Time { epoch, event: event.max(capability.time().event) };
                     if to != *capability.time() {

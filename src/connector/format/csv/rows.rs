@@ -128,7 +128,7 @@ impl TypeRows {
 fn field_fault(name: &str, fault: CellFault) -> Result<RowFault, RowFault> {
     match fault {
         CellFault::Syntax(what) => Err(RowFault::syntax(what)),
-        CellFault::Value(reason @ MalformedReason::WrongType, detail) => {
+        CellFault::Value(reason @ (MalformedReason::WrongType | MalformedReason::TimeOutOfRange), detail) => {
             Ok(RowFault { reason, detail: format!("field `{name}`: {detail}") })
         }
         CellFault::Value(reason, detail) => Ok(RowFault { reason, detail: format!("field `{name}` {detail}") }),

@@ -11,7 +11,7 @@ use crate::connector::MalformedReason;
 use crate::connector::format::column::{Column, Values};
 use crate::connector::format::instant::InstantParser;
 use crate::connector::format::{json, number};
-use crate::data::time::{parse_duration, parse_timestamp};
+use crate::data::time::{is_distant_timestamp, parse_duration, parse_timestamp};
 
 /// Of a cell's text, what a message shows.
 const SHOWN_CHARS: usize = 40;
@@ -106,6 +106,9 @@ fn read_null(column: &mut Column, text: &[u8]) -> Result<(), CellFault> {
 
 #[cold]
 fn wrong_type(column: &Column, cell: &Cell, cursor: &Cursor) -> CellFault {
+    if matches!(column.values, Values::Timestamp(..)) && is_distant_timestamp(cursor.bytes_of(cell).trim_ascii()) {
+        return CellFault::Value(MalformedReason::TimeOutOfRange, "the time is not in 1900 to 2200".to_string());
+    }
     let text = String::from_utf8_lossy(cursor.bytes_of(cell));
     let shown: String = text.chars().take(SHOWN_CHARS).collect();
     let dots = if shown.len() < text.len() { "…" } else { "" };

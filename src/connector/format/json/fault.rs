@@ -26,6 +26,8 @@ pub struct FieldFault {
 #[derive(Debug)]
 pub enum FieldFaultKind {
     Missing,
+    /// A timestamp that does not fit 64-bit nanoseconds.
+    DistantTime,
     /// What was expected and found.
     WrongType {
         expected: String,
@@ -44,6 +46,11 @@ impl Fault {
     pub fn wrong(expected: impl Into<String>, found: &'static str) -> Fault {
         let kind = FieldFaultKind::WrongType { expected: expected.into(), found };
         Fault::Field(Box::new(FieldFault { path: String::new(), kind }))
+    }
+
+    #[cold]
+    pub fn distant_time() -> Fault {
+        Fault::Field(Box::new(FieldFault { path: String::new(), kind: FieldFaultKind::DistantTime }))
     }
 
     #[cold]

@@ -177,9 +177,7 @@ impl Decoder for JsonDecoder {
         }
         for rows in &mut self.types {
             out.types.push(rows.finish());
-            if rows.collecting {
-                out.unknown_fields.extend(rows.take_unknown());
-            }
+            out.unknown_fields.extend(rows.take_unknown());
         }
         out.unknown_fields.sort();
         out.unknown_fields.dedup();

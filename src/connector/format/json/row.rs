@@ -29,10 +29,11 @@ pub struct TypeRows {
     /// Faults of the row's fields. They count only if all of the row is well-formed, and if no later
     /// member has the same name.
     faults: Vec<SlotFault>,
-    /// Unknown names: in the row being read, and reported already. Only filled while `collecting`.
+    /// Unknown names that were never met before: in the row being read, and since the last report.
     unknown_in_row: Vec<KeyId>,
     unknown: Vec<KeyId>,
-    pub collecting: bool,
+    /// By key: whether it is in `unknown` or was.
+    reported: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl TypeRows {
             faults: Vec::new(),
             unknown_in_row: Vec::new(),
             unknown: Vec::new(),
-            collecting: true,
+            reported: Vec::new(),
         }
     }
 
@@ -202,6 +203,10 @@ impl TypeRows {
                     FieldFaultKind::Missing => {
                         (MalformedReason::MissingField, format!("field `{name}{path}` is missing"))
                     }
+                    FieldFaultKind::DistantTime => (
+                        MalformedReason::TimeOutOfRange,
+                        format!("field `{name}{path}`: the time is not in 1900 to 2200"),
+                    ),
                     FieldFaultKind::WrongType { expected, found } => (
                         MalformedReason::WrongType,
                         format!("field `{name}{path}`: expected {expected}, found {found}"),
@@ -244,7 +249,7 @@ impl TypeRows {
             }
             // A second tag or `data` may change what the first said.
             (Action::EventType | Action::Data, Certainty::Rest) => return Ok(None),
-            (Action::Unknown | Action::Data, Certainty::Assumed | Certainty::Settled) if self.collecting => {
+            (Action::Unknown | Action::Data, Certainty::Assumed | Certainty::Settled) if self.is_new(key) => {
                 self.unknown_in_row.push(key);
             }
             (
@@ -279,7 +284,7 @@ impl TypeRows {
         if !self.faults.is_empty() {
             return Err(self.first_fault());
         }
-        if self.collecting {
+        if !self.unknown_in_row.is_empty() {
             self.report_unknown();
         }
         self.positions.push(position);
@@ -306,10 +311,19 @@ impl TypeRows {
 
     fn report_unknown(&mut self) {
         for key in self.unknown_in_row.drain(..) {
-            if !self.unknown.contains(&key) {
+            if self.reported.len() <= key as usize {
+                self.reported.resize(key as usize + 1, false);
+            }
+            if !std::mem::replace(&mut self.reported[key as usize], true) {
                 self.unknown.push(key);
             }
         }
+    }
+
+    /// Whether an unknown name has not been reported yet.
+    #[inline]
+    fn is_new(&self, key: KeyId) -> bool {
+        !self.reported.get(key as usize).is_some_and(|reported| *reported)
     }
 
     /// Drops what an unfinished row has written.
@@ -329,9 +343,8 @@ impl TypeRows {
         DecodedRows { columns, positions, format_times: None }
     }
 
-    /// The unknown names met so far. Collecting ends with this.
+    /// The unknown names met since the last call that were never met before.
     pub fn take_unknown(&mut self) -> Vec<String> {
-        self.collecting = false;
         self.unknown_in_row.clear();
         std::mem::take(&mut self.unknown).into_iter().filter_map(|key| self.keys.name(key)).collect()
     }

@@ -13,7 +13,7 @@ use super::fault::{Fault, Syntax};
 use crate::connector::format::column::{Column, Lists, Maps, Records, Values};
 use crate::connector::format::instant::InstantParser;
 use crate::connector::format::number::{self, NumberFault};
-use crate::data::time::{parse_duration, parse_timestamp};
+use crate::data::time::{is_distant_timestamp, parse_duration, parse_timestamp};
 
 /// Reads the value at the cursor to the end of `column`; `depth` containers are open around it.
 #[inline(always)]
@@ -116,7 +116,11 @@ fn is_number(byte: u8) -> bool {
 fn other_timestamp(cursor: &mut Cursor, has_unit: bool) -> Result<i64, Fault> {
     let text = cursor.string()?;
     let expected = if has_unit { "timestamp (RFC 3339 or an int)" } else { "timestamp (RFC 3339)" };
-    parse_timestamp(cursor.bytes_of(&text)).ok_or_else(|| Fault::wrong(expected, "string"))
+    let bytes = cursor.bytes_of(&text);
+    parse_timestamp(bytes).ok_or_else(|| match is_distant_timestamp(bytes) {
+        true => Fault::distant_time(),
+        false => Fault::wrong(expected, "string"),
+    })
 }
 
 #[inline]
