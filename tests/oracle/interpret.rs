@@ -1,0 +1,333 @@
+//! What a plan means, row by row: the definition of `plan::logical`, with loops and sorts and nothing
+//! else.
+//!
+//! Rows are lists of values, every operator sees all its input at once, and no operator knows of
+//! watermarks: a row's place is computed when it is read, and everything about lateness and order
+//! follows from it. Expressions and aggregates are those of the row-wise references. Nothing is shared
+//! with `dataflow`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use varpulis_runtime::connector::spec::{Input, WatermarkStrategy};
+use varpulis_runtime::data::key::{decode_value, encode_value};
+use varpulis_runtime::data::{DataType, Value};
+use varpulis_runtime::expr::aggregate::reference::aggregate_rows;
+use varpulis_runtime::expr::reference::evaluate_row;
+use varpulis_runtime::expr::{Aggregate, Expr};
+use varpulis_runtime::plan::logical::{Op, Plan, Reader};
+use varpulis_runtime::sema::hir::{AggregateCall, Keyed, KeyedKind, SortKey, Step, Windows};
+
+use crate::input::{EventType, File, Line};
+
+/// A row on an edge of the plan.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub time: i64,
+    /// Its place.
+    pub at: i64,
+    /// Partition and position.
+    pub seq: (u32, u64),
+    /// The encoded key by which it was last grouped.
+    pub key: Vec<u8>,
+    pub values: Vec<Value>,
+}
+
+/// The bounds of a window, `[start, end)`.
+type Bounds = (i64, i64);
+
+/// The rows of every node of the plan.
+pub fn interpret(plan: &Plan, types: &[EventType], files: &[File], dir: &Path) -> Vec<Vec<Row>> {
+    let mut nodes: Vec<Vec<Row>> = Vec::new();
+    for node in &plan.nodes {
+        let rows = match &node.op {
+            Op::Source { reader } => source(plan, &plan.readers[*reader], types, files, dir),
+            Op::Step { input, step } => nodes[*input].iter().filter_map(|row| step_row(step, row)).collect(),
+            Op::Merge { inputs } => inputs.iter().flat_map(|i| nodes[*i].iter().map(without_key)).collect(),
+            Op::Keyed { input, keyed, lateness_ns } => {
+                let on_time = |row: &&Row| !is_late(keyed, *lateness_ns, row);
+                let rows: Vec<Row> = nodes[*input].iter().filter(on_time).cloned().collect();
+                keyed_rows(keyed, *lateness_ns, rows)
+            }
+            Op::Late { of } => {
+                let Op::Keyed { input, keyed, lateness_ns } = &plan.nodes[*of].op else { unreachable!("not keyed") };
+                let late = nodes[*input].iter().filter(|row| is_late(keyed, *lateness_ns, row));
+                late.map(|row| Row { time: row.at, ..without_key(row) }).collect()
+            }
+            Op::Timer { inputs, period_ns } => {
+                let places: Vec<i64> = inputs.iter().flat_map(|i| nodes[*i].iter().map(|row| row.at)).collect();
+                ticks(&places, *period_ns)
+            }
+        };
+        nodes.push(rows);
+    }
+    nodes
+}
+
+fn without_key(row: &Row) -> Row {
+    Row { key: Vec::new(), ..row.clone() }
+}
+
+fn value_of(e: &Expr, row: &Row) -> Value {
+    evaluate_row(e, &row.values, row.time, row.at).0
+}
+
+/// The rows of one type in one scan. All rows of a partition move its watermark, whatever their type.
+fn source(plan: &Plan, reader: &Reader, types: &[EventType], files: &[File], dir: &Path) -> Vec<Row> {
+    let Input::Files { paths, .. } = &plan.scans[reader.scan].input else { unreachable!("inputs are files") };
+    let mut names: Vec<String> = files.iter().map(|f| f.path(dir).display().to_string()).collect();
+    names.sort();
+    let out_of_order_ns = match reader.watermark.strategy {
+        WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } => Some(out_of_order_ns),
+        WatermarkStrategy::AtEnd => None,
+        WatermarkStrategy::ProcessingTime => unreachable!("no program asks for a clock"),
+    };
+    let same_scan = |ty: &&str| plan.readers.iter().any(|r| r.scan == reader.scan && plan.types[r.ty].name == **ty);
+    let mut out = Vec::new();
+    for path in paths {
+        let file = files.iter().find(|f| f.path(dir).display().to_string() == *path).expect("a file of the case");
+        let partition = names.iter().position(|n| n == path).expect("a file of the case") as u32;
+        let mut greatest = i64::MIN;
+        for (number, line) in file.lines.iter().enumerate() {
+            let Line::Row { ty, values } = line else { continue };
+            let Some(name) = Some(types[*ty].name.as_str()).filter(same_scan) else { continue };
+            let read = plan.types.iter().find(|t| t.name == name).expect("a type that is read");
+            let own_time = if read.name == plan.types[reader.ty].name { reader.time.as_ref() } else { None };
+            let time = own_time.or(read.time.as_ref()).expect("declared types have a time");
+            let (Value::Timestamp(time), _) = evaluate_row(time, values, 0, 0) else { continue };
+            let at = out_of_order_ns.map_or(time, |ns| time.max(greatest.saturating_sub(ns)));
+            greatest = greatest.max(time);
+            if read.name == plan.types[reader.ty].name {
+                let values = reader.fields.iter().map(|f| values[*f].clone()).collect();
+                out.push(Row { time, at, seq: (partition, file.position(number)), key: Vec::new(), values });
+            }
+        }
+    }
+    out.retain(|row| reader.filter.as_ref().is_none_or(|e| value_of(e, row) == Value::Bool(true)));
+    out
+}
+
+fn step_row(step: &Step, row: &Row) -> Option<Row> {
+    match step {
+        Step::Filter(e) => (value_of(e, row) == Value::Bool(true)).then(|| row.clone()),
+        Step::Project(exprs) => {
+            let values = exprs.iter().map(|e| value_of(e, row)).collect();
+            Some(Row { values, ..row.clone() })
+        }
+        Step::Print { .. } | Step::Log { .. } => Some(row.clone()),
+    }
+}
+
+/// The multiples of the period from the first to the last place.
+fn ticks(places: &[i64], period_ns: i64) -> Vec<Row> {
+    let (Some(first), Some(last)) = (places.iter().min(), places.iter().max()) else { return Vec::new() };
+    let mut next = first.div_euclid(period_ns) * period_ns;
+    let mut out = Vec::new();
+    while next <= *last {
+        if next >= *first {
+            let values = vec![Value::Int(out.len() as i64)];
+            out.push(Row { time: next, at: next, seq: (0, 0), key: Vec::new(), values });
+        }
+        next += period_ns;
+    }
+    out
+}
+
+/// The bounds of all windows over time that cover an instant.
+fn windows_over(time: i64, size: i64, slide: i64, offset: i64) -> Vec<Bounds> {
+    let mut start = (time - offset).div_euclid(slide) * slide + offset;
+    let mut out = Vec::new();
+    while start + size > time {
+        out.push((start, start + size));
+        start -= slide;
+    }
+    out
+}
+
+/// The windows over time that a row belongs to and is not late for.
+fn open_windows(windows: &Windows, lateness_ns: i64, row: &Row) -> Vec<Bounds> {
+    let Windows::Time { size_ns, slide_ns, offset_ns, tz: None } = windows else { unreachable!("not over time") };
+    let all = windows_over(row.time, *size_ns, *slide_ns, *offset_ns);
+    all.into_iter().filter(|(_, end)| end.saturating_add(lateness_ns) > row.at).collect()
+}
+
+fn is_late(keyed: &Keyed, lateness_ns: i64, row: &Row) -> bool {
+    match keyed.windows() {
+        Some(windows @ Windows::Time { .. }) => open_windows(windows, lateness_ns, row).is_empty(),
+        Some(Windows::Upstream { .. }) => false,
+        Some(Windows::Session { .. } | Windows::Count { .. }) | None => row.time.saturating_add(lateness_ns) < row.at,
+    }
+}
+
+/// By (time, seq), what ties by value.
+fn in_event_order(rows: &mut [Row]) {
+    rows.sort_by(|a, b| (a.time, a.seq).cmp(&(b.time, b.seq)).then_with(|| compare_values(&a.values, &b.values)));
+}
+
+fn compare_values(a: &[Value], b: &[Value]) -> std::cmp::Ordering {
+    a.iter().zip(b).map(|(x, y)| x.compare(y)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+}
+
+fn encoded(exprs: &[Expr], row: &Row) -> Vec<u8> {
+    let mut out = Vec::new();
+    exprs.iter().for_each(|e| encode_value(&value_of(e, row), &mut out));
+    out
+}
+
+/// The parts of a key as values: one zero, one NaN.
+fn key_values(keyed: &Keyed, mut key: &[u8]) -> Vec<Value> {
+    keyed.key.iter().map(|e| decode_value(&mut key, &e.data_type())).collect()
+}
+
+fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
+    for row in &mut rows {
+        row.key = encoded(&keyed.key, row);
+    }
+    in_event_order(&mut rows);
+    let mut groups: BTreeMap<Vec<u8>, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        groups.entry(row.key.clone()).or_default().push(row);
+    }
+    let mut out = Vec::new();
+    for (key, rows) in groups {
+        match &keyed.kind {
+            KeyedKind::Aggregate { windows, aggregates } => {
+                for (bounds, rows) in windowed(windows, lateness_ns, &rows) {
+                    out.push(aggregate_window(keyed, aggregates, &key, bounds, &rows));
+                }
+            }
+            KeyedKind::Rows { windows, order, limit, distinct } => {
+                let adds_bounds = !matches!(windows, Windows::Upstream { .. });
+                for (bounds, rows) in windowed(windows, lateness_ns, &rows) {
+                    let kept = list_window(rows, order, *limit, distinct.as_deref());
+                    out.extend(kept.into_iter().map(|row| in_window(row, bounds, adds_bounds)));
+                }
+            }
+            KeyedKind::Running { aggregates } => {
+                for (i, row) in rows.iter().enumerate() {
+                    let mut values = key_values(keyed, &key);
+                    values.extend(aggregates.iter().map(|a| aggregate_of(a, &rows[..=i])));
+                    out.push(Row { at: row.time, values, ..row.clone() });
+                }
+            }
+            KeyedKind::Distinct { by, within_ns } => out.extend(distinct_rows(&rows, by, *within_ns)),
+            KeyedKind::Limit { n } => {
+                out.extend(rows.into_iter().take(*n as usize).map(|row| Row { at: row.time, ..row }));
+            }
+        }
+    }
+    out
+}
+
+/// The rows of one key by window, each in event order.
+fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, Vec<Row>)> {
+    match windows {
+        Windows::Time { .. } => {
+            let mut out: BTreeMap<Bounds, Vec<Row>> = BTreeMap::new();
+            for row in rows {
+                for bounds in open_windows(windows, lateness_ns, row) {
+                    out.entry(bounds).or_default().push(row.clone());
+                }
+            }
+            out.into_iter().collect()
+        }
+        Windows::Upstream { start, end } => {
+            let mut out: BTreeMap<Bounds, Vec<Row>> = BTreeMap::new();
+            for row in rows {
+                let bound = |column: &usize| match row.values[*column] {
+                    Value::Timestamp(ns) => ns,
+                    ref other => unreachable!("{other:?} is no bound of a window"),
+                };
+                out.entry((bound(start), bound(end))).or_default().push(row.clone());
+            }
+            out.into_iter().collect()
+        }
+        Windows::Session { gap_ns } => {
+            let mut sessions: Vec<Vec<Row>> = Vec::new();
+            for row in rows {
+                match sessions.last_mut() {
+                    Some(session) if row.time < session[session.len() - 1].time + gap_ns => session.push(row.clone()),
+                    Some(_) | None => sessions.push(vec![row.clone()]),
+                }
+            }
+            let bounds = |s: &Vec<Row>| (s[0].time, s[s.len() - 1].time + gap_ns);
+            sessions.into_iter().map(|s| (bounds(&s), s)).collect()
+        }
+        Windows::Count { size, slide, partial } => {
+            let (size, slide) = (*size as usize, *slide as usize);
+            let mut out = Vec::new();
+            for from in (0..rows.len()).step_by(slide) {
+                let complete = from + size <= rows.len();
+                if complete || *partial {
+                    let of = &rows[from..rows.len().min(from + size)];
+                    out.push(((of[0].time, of[of.len() - 1].time + 1), of.to_vec()));
+                }
+                if !complete {
+                    break;
+                }
+            }
+            out
+        }
+    }
+}
+
+fn aggregate_window(keyed: &Keyed, calls: &[AggregateCall], key: &[u8], bounds: Bounds, rows: &[Row]) -> Row {
+    let mut values = key_values(keyed, key);
+    values.extend([Value::Timestamp(bounds.0), Value::Timestamp(bounds.1)]);
+    values.extend(calls.iter().map(|call| aggregate_of(call, rows)));
+    Row { time: bounds.1 - 1, at: bounds.1 - 1, seq: (0, 0), key: key.to_vec(), values }
+}
+
+fn aggregate_of(call: &AggregateCall, rows: &[Row]) -> Value {
+    let arg_types: Vec<DataType> = call.args.iter().map(Expr::data_type).collect();
+    let args = (0..call.args.len()).collect();
+    let aggregate = Aggregate { function: call.function.clone(), args, arg_types, ty: call.ty.clone() };
+    let values = |row: &Row| call.args.iter().map(|e| value_of(e, row)).collect();
+    let rows: Vec<_> = rows.iter().map(|row| (row.time, row.seq.0, row.seq.1, values(row))).collect();
+    aggregate_rows(&aggregate, &rows)
+}
+
+/// By (at, seq): the first of each value, then sorted, then the first of them.
+fn list_window(mut rows: Vec<Row>, order: &[SortKey], limit: Option<u64>, distinct: Option<&[Expr]>) -> Vec<Row> {
+    rows.sort_by(|a, b| (a.at, a.seq).cmp(&(b.at, b.seq)).then_with(|| compare_values(&a.values, &b.values)));
+    if let Some(by) = distinct {
+        let mut seen = std::collections::BTreeSet::new();
+        rows.retain(|row| seen.insert(encoded(by, row)));
+    }
+    rows.sort_by(|a, b| {
+        let orders = order.iter().map(|key| match (value_of(&key.expr, a), value_of(&key.expr, b)) {
+            (Value::Null, Value::Null) => std::cmp::Ordering::Equal,
+            // Null comes last in both directions.
+            (Value::Null, _) => std::cmp::Ordering::Greater,
+            (_, Value::Null) => std::cmp::Ordering::Less,
+            (x, y) if key.descending => y.compare(&x),
+            (x, y) => x.compare(&y),
+        });
+        orders.into_iter().find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    rows.truncate(limit.map_or(usize::MAX, |n| n as usize));
+    let ranked = rows.into_iter().enumerate();
+    ranked.map(|(rank, row)| Row { seq: (0, rank as u64), ..row }).collect()
+}
+
+fn in_window(mut row: Row, bounds: Bounds, adds_bounds: bool) -> Row {
+    if adds_bounds {
+        row.values.extend([Value::Timestamp(bounds.0), Value::Timestamp(bounds.1)]);
+    }
+    Row { time: bounds.1 - 1, at: bounds.1 - 1, ..row }
+}
+
+/// The rows of one key whose value none given before had, or none within the time that counts.
+fn distinct_rows(rows: &[Row], by: &[Expr], within_ns: Option<i64>) -> Vec<Row> {
+    let mut given: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    let mut out = Vec::new();
+    for row in rows {
+        let value = encoded(by, row);
+        let known = given.get(&value).is_some_and(|time| within_ns.is_none_or(|ns| row.time < time + ns));
+        if !known {
+            given.insert(value, row.time);
+            out.push(Row { at: row.time, ..row.clone() });
+        }
+    }
+    out
+}
