@@ -13,7 +13,7 @@ pub fn explain(args: ExplainArgs) -> u8 {
     };
     print_findings(&compilation, FindingsFormat::Text);
     if args.stage == Stage::Ast && args.format == GraphFormat::Text {
-        compilation.files.iter().for_each(|file| println!("{file:#?}"));
+        print!("{}", explain::ast::text(&compilation.files));
         return if compilation.failed() { EXIT_USAGE } else { 0 };
     }
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };

@@ -1,10 +1,8 @@
 //! Constant folding: an expression without columns is evaluated over one empty row, by the same
 //! evaluator that runs the program.
 
-use std::sync::Arc;
-
+use crate::data::Batch;
 use crate::data::array::value_at;
-use crate::data::{Batch, Value};
 use crate::expr::{Errors, Expr, evaluate};
 
 /// The literal that a constant expression amounts to; any other expression comes back as it is. `Err`
@@ -32,13 +30,5 @@ pub fn is_constant(e: &Expr) -> bool {
             e.for_each_child(&mut |child| constant &= is_constant(child));
             constant
         }
-    }
-}
-
-/// The text of a string literal.
-pub fn literal_text(e: &Expr) -> Option<Arc<str>> {
-    match e {
-        Expr::Literal { value: Value::Str(text), .. } => Some(text.clone()),
-        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::data::time::format_duration;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::{logical, parts};
-use crate::sema::hir::{OpKind, Program, Source, Stream};
+use crate::sema::hir::{OpKind, Program, Source};
 
 pub fn text(program: &Program) -> String {
     let mut out = String::new();
@@ -16,7 +16,7 @@ pub fn text(program: &Program) -> String {
         line(format!("event {}{sampled}: {}; time {time}", ty.name, parts::columns(&ty.schema)));
     }
     for stream in &program.streams {
-        line(format!("stream {} = {}", stream.name, source(program, stream, &stream.source)));
+        line(format!("stream {} = {}", stream.name, source(program, &stream.source)));
         if let Some(change) = &stream.watermark {
             line(format!("   watermark {}", parts::watermark(&change.watermark)));
         }
@@ -39,7 +39,7 @@ pub fn text(program: &Program) -> String {
     out
 }
 
-fn source(program: &Program, stream: &Stream, from: &Source) -> String {
+fn source(program: &Program, from: &Source) -> String {
     match from {
         Source::Event { ty, scans } => {
             let scans: Vec<&str> = scans.iter().map(|s| program.scans[*s].name.as_str()).collect();
@@ -47,7 +47,7 @@ fn source(program: &Program, stream: &Stream, from: &Source) -> String {
         }
         Source::Stream(id) => program.streams[*id].name.clone(),
         Source::Merge(inputs) => {
-            let inputs: Vec<String> = inputs.iter().map(|i| source(program, stream, &i.source)).collect();
+            let inputs: Vec<String> = inputs.iter().map(|i| source(program, &i.source)).collect();
             format!("merge({})", inputs.join(", "))
         }
         Source::Timer { period_ns } => format!("timer({})", format_duration(*period_ns)),

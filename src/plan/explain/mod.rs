@@ -1,6 +1,7 @@
 //! Every stage of the compiler as text that people read and goldens pin: stable, and complete enough
 //! to tell two plans apart.
 
+pub mod ast;
 pub mod dataflow;
 mod dot;
 pub mod expr;

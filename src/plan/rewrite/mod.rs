@@ -17,9 +17,12 @@ use crate::plan::logical::{Node, NodeId, Plan};
 
 pub use prune::settle_fields;
 
+/// One rewrite.
+type Pass = fn(Plan) -> Plan;
+
 /// All rewrites, in order.
 pub fn rewrite(mut plan: Plan) -> Plan {
-    let passes: [(&str, fn(Plan) -> Plan); 9] = [
+    let passes: [(&str, Pass); 9] = [
         ("fields", settle_fields),
         ("fold", fold::fold_constants),
         ("share", share::share),

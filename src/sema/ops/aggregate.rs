@@ -11,6 +11,9 @@ use crate::sema::row::{WINDOW_END, WINDOW_START, key_column};
 use crate::sema::typer::{Group, Place, Typer};
 use crate::syntax::ast::{Arg, Expr as AstExpr, ExprKind, StreamOp};
 
+/// The fields of `.aggregate` over the operator's output, and the aggregates that they call.
+type Aggregation = (Vec<(String, Expr)>, Vec<AggregateCall>);
+
 impl<'a> Chain<'a, '_, '_> {
     pub(super) fn aggregate(&mut self, op: &'a StreamOp) -> Option<()> {
         if op.args.is_empty() {
@@ -57,7 +60,7 @@ impl<'a> Chain<'a, '_, '_> {
     }
 
     /// The fields over the operator's output, and the aggregates that they call.
-    fn group_fields(&mut self, args: &[Arg], windowed: bool) -> Option<(Vec<(String, Expr)>, Vec<AggregateCall>)> {
+    fn group_fields(&mut self, args: &[Arg], windowed: bool) -> Option<Aggregation> {
         let group = Group { row: &self.row, windowed, aggregates: Vec::new() };
         let mut typer = Typer::new(self.globals, Place::Group(group), self.findings);
         let typed: Vec<Option<Expr>> = args.iter().map(|a| typer.expr(&a.value)).collect();
