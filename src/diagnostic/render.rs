@@ -228,3 +228,97 @@ fn json_place(span: Span, sources: &Sources) -> Option<JsonPlace<'_>> {
     let (end_line, end_column) = sources.line_column(span.file, span.end.max(span.start));
     Some(JsonPlace { file: sources.name(span.file), line, column, end_line, end_column })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Code;
+    use proptest::prelude::*;
+
+    const CODE: Code = Code("E0101");
+
+    fn sources(texts: &[&str]) -> Sources {
+        let mut sources = Sources::default();
+        for (i, text) in texts.iter().enumerate() {
+            sources.add(format!("{}.vpl", (b'a' + i as u8) as char), *text);
+        }
+        sources
+    }
+
+    fn text_of(diagnostic: &Diagnostic, texts: &[&str]) -> String {
+        render_text(std::slice::from_ref(diagnostic), &sources(texts), false)
+    }
+
+    #[test]
+    fn marks_stand_below_what_they_mark() {
+        let first = "one\n\tétwo three\n";
+        let second = "four\n\n\n\n\n\n\n\n\nfive";
+        let diagnostic = Diagnostic::error(CODE, Span::new(0, 8, 14), "a message")
+            .with_label(Span::new(0, 0, 3), "here")
+            .with_label(Span::new(0, 5, 10), "and here")
+            .with_label(Span::new(1, 13, 17), "elsewhere")
+            .with_hint("a hint");
+        let expected = "\
+error[E0101]: a message
+  --> a.vpl:2:4
+   |
+ 1 | one
+   | --- here
+ 2 |     étwo three
+   |     ---- and here
+   |       ^^^^^^
+  ::: b.vpl:10:1
+   |
+10 | five
+   | ---- elsewhere
+   = hint: a hint
+";
+        assert_eq!(text_of(&diagnostic, &[first, second]), expected);
+    }
+
+    #[test]
+    fn a_span_at_the_end_or_in_an_empty_file_is_marked() {
+        let at = |text: &str, start: usize, end: usize| {
+            text_of(&Diagnostic::error(CODE, Span::new(0, start, end), "m"), &[text])
+        };
+        assert_eq!(at("", 0, 0), "error[E0101]: m\n --> a.vpl:1:1\n  |\n1 |\n  | ^\n");
+        assert_eq!(at("ab", 2, 2), "error[E0101]: m\n --> a.vpl:1:3\n  |\n1 | ab\n  |   ^\n");
+        assert_eq!(at("ab\n", 3, 9), "error[E0101]: m\n --> a.vpl:2:1\n  |\n2 |\n  | ^\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_mark() {
+        let line = "x".repeat(5_000);
+        let rendered = text_of(&Diagnostic::error(CODE, Span::new(0, 3_000, 3_005), "m"), &[&line]);
+        let lines: Vec<&str> = rendered.lines().collect();
+        assert!(lines[3].chars().count() < 250 && lines[3].contains("...x"));
+        assert!(lines[4].ends_with("^^^^^") && lines[4].chars().count() < 100);
+    }
+
+    #[test]
+    fn json_has_the_same_as_the_text() {
+        let diagnostic = Diagnostic::warning(Code("W0101"), Span::new(0, 4, 6), "m")
+            .with_label(Span::new(0, 0, 3), "label")
+            .with_hint("hint");
+        let json: serde_json::Value = serde_json::from_str(&render_json(&[diagnostic], &sources(&["é\n ab"]))).unwrap();
+        let expected = serde_json::json!([{
+            "severity": "warning", "code": "W0101", "message": "m",
+            "file": "a.vpl", "line": 2, "column": 2, "end_line": 2, "end_column": 4,
+            "labels": [{
+                "message": "label", "file": "a.vpl", "line": 1, "column": 1, "end_line": 2, "end_column": 1
+            }],
+            "hint": "hint"
+        }]);
+        assert_eq!(json, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_span_renders(text in ".{0,20}(\n.{0,20}){0,3}", file in 0u32..3, start in 0u32..100, end in 0u32..100) {
+            let span = Span { file, start, end };
+            let diagnostic = Diagnostic::error(CODE, span, "m").with_label(Span { file: 0, start: end, end: start }, "l");
+            render_text(&[diagnostic.clone()], &sources(&[&text]), true);
+            render_json(&[diagnostic], &sources(&[&text]));
+        }
+    }
+}

@@ -11,6 +11,7 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 use super::build::File;
 use super::grammar::Rule;
 use super::layout::Line;
+use super::literal;
 use super::reports::Reports;
 use super::scan::{Token, TokenKind};
 use crate::diagnostic::codes;
@@ -32,11 +33,11 @@ pub fn report(file: &File<'_>, line: &Line, range: Range<usize>, error: Error<Ru
             return;
         }
     };
-    let expected = expected(&rules);
     let code: Vec<Token> = file.code(line).copied().collect();
     let next = code.partition_point(|token| token.end <= at);
     let place = Place { file, code: &code, next, at };
     let hint = place.hint(&rules);
+    let expected = expected(&rules, place.unit());
     match code.get(next) {
         Some(token) => {
             let (range, found) = place.found(token);
@@ -130,6 +131,9 @@ impl Place<'_> {
             "&&" => "write `and`",
             "||" => "write `or`; a lone `|` is bitwise",
             "!" => "write `not`",
+            "" if before == "." && self.kind(self.next.checked_sub(2)) == Some(TokenKind::Number) => {
+                "a float has digits after its point, as in `5.0`"
+            }
             ";" => "statements need no terminator: leave the `;` out",
             "?" if !operand_expected => "a choice is written `if c then a else b`, a default `a ?? b`",
             "//" if operand_expected => "comments begin with `#`",
@@ -168,6 +172,11 @@ impl Place<'_> {
                 "the missing value is `null`".to_string()
             }
             _ if before == "is" => "`is` tests for `null` only; compare with `==`".to_string(),
+            _ if self.kind(self.next.checked_sub(1)) == Some(TokenKind::Number)
+                && self.kind(Some(self.next)) == Some(TokenKind::Word) =>
+            {
+                return unit_hint(before, found);
+            }
             "xor" => "bitwise exclusive or is `^`; for conditions use `!=`".to_string(),
             "between" => "write `low <= x and x <= high`".to_string(),
             "div" => "floor division is `//`".to_string(),
@@ -177,9 +186,8 @@ impl Place<'_> {
             _ if self.text(self.next.checked_sub(2)) == "count" && before == "distinct" => {
                 "distinct values are counted by `count_distinct(x)`".to_string()
             }
-            _ if rules.contains(&Rule::args)
-                && rules.len() <= 2
-                && self.kind(Some(self.next)) != Some(TokenKind::Open) =>
+            _ if self.text(self.next.checked_sub(2)) == "."
+                && rules.iter().any(|rule| matches!(rule, Rule::args | Rule::lparen)) =>
             {
                 format!("an operator is called with parentheses: `.{before}()`")
             }
@@ -200,7 +208,9 @@ impl Place<'_> {
             {
                 "strings have no prefix but `f`, for interpolation".to_string()
             }
-            "return" | "yield" => return None,
+            _ if self.unit() == "line" && self.code.get(self.next).is_some_and(|token| token.breaks_before > 0) => {
+                "a line that is indented deeper continues the one before".to_string()
+            }
             _ if self.unit() == "line" && rules == [Rule::kw_return] => {
                 "a function's block is made of `let`, `if`, `elif`, `else` and `return`".to_string()
             }
@@ -210,8 +220,17 @@ impl Place<'_> {
     }
 }
 
+/// For a number and a word behind it that may be its unit.
+fn unit_hint(number: &str, word: &str) -> Option<String> {
+    match literal::number(&format!("{number}{word}")) {
+        Ok(_) => Some(format!("a unit follows its number without a space: `{number}{word}`")),
+        Err(error) => error.hint.filter(|hint| hint.starts_with("did you mean")),
+    }
+}
+
 const EXPRESSION: &str = "an expression";
 const OPERATOR: &str = "an operator";
+const END_OF_LINE: &str = "the end of the line";
 
 /// The words for a rule, and how early they are listed. Rules without words are never worth naming.
 fn wording(rule: Rule) -> Option<(u8, &'static str)> {
@@ -237,7 +256,7 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         assign => (0, "`=`"),
         arrow => (5, "`->`"),
         infix | is_null | kw_is => (6, OPERATOR),
-        EOI => (7, "the end of the line"),
+        EOI => (5, END_OF_LINE),
         kw_then => (0, "`then`"),
         kw_else | else_if => (0, "`else`"),
         kw_if => (1, "`if`"),
@@ -260,17 +279,25 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         // whole lines are never tried alone, and these are better left out of a list.
         WHITESPACE | COMMENT | word_char | reserved | kw_event | kw_type | kw_const | kw_fn | kw_import
         | kw_connector | kw_stream | kw_table | kw_pattern | kw_and | kw_or | kw_cast | kw_join | kw_merge
-        | kw_timer | kw_seq | dot | qdot | quest | digits | exponent | escape | ftext_double | ftext_single | field
-        | subscript | primary | if_ahead | skipped | step_op | quantifier | seq | event_header | event_member
-        | event_time | type_decl | const_decl | fn_decl | fn_header | signature | import_decl | connector_decl
-        | stream_decl | table_decl | pattern_decl | block_header | option | let_line | return_line | if_header
-        | elif_header | else_header => return None,
+        | kw_timer | kw_seq | dot | qdot | quest | digits | exponent | clock | zone | escape | ftext_double
+        | ftext_single | field | subscript | primary | if_ahead | skipped | step_op | not_all | plus | star
+        | quantifier | seq | event_header | event_member | event_time | type_decl | const_decl | fn_decl
+        | fn_header | signature | import_decl | connector_decl | stream_decl | table_decl | pattern_decl
+        | block_header | option | let_line | return_line | if_header | elif_header | else_header => return None,
     })
 }
 
 /// What was expected, as a list of alternatives.
-fn expected(rules: &[Rule]) -> String {
-    let mut words: Vec<(u8, &'static str)> = rules.iter().filter_map(|rule| wording(*rule)).collect();
+fn expected(rules: &[Rule], unit: &str) -> String {
+    // Behind an operand brackets are possible as operators are, and as little worth naming.
+    let after_operand = rules.contains(&Rule::infix);
+    let opening = |rule: &Rule| matches!(rule, Rule::args | Rule::lparen | Rule::lbrack | Rule::lbrace);
+    let named = rules.iter().filter(|rule| !(after_operand && opening(rule)));
+    let mut words: Vec<(u8, &'static str)> = named.filter_map(|rule| wording(*rule)).collect();
+    if unit == "declaration" {
+        let end = words.iter_mut().filter(|(_, word)| *word == END_OF_LINE);
+        end.for_each(|(_, word)| *word = "the end of the declaration");
+    }
     words.sort();
     words.dedup();
     let has = |words: &[(u8, &str)], wanted: &str| words.iter().any(|(_, word)| *word == wanted);

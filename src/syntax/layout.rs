@@ -216,7 +216,7 @@ fn closing(open: &str) -> &'static str {
 }
 
 /// The indentation of the line that holds `position`.
-fn columns(text: &str, position: usize) -> usize {
+pub fn columns(text: &str, position: usize) -> usize {
     let line_start = text[..position].rfind('\n').map_or(0, |at| at + 1);
     let mut columns = 0;
     for b in text[line_start..].bytes() {

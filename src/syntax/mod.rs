@@ -15,16 +15,24 @@ mod failure;
 mod grammar;
 mod layout;
 mod literal;
+mod printer;
 mod reports;
+#[cfg(test)]
+mod roundtrip;
 mod scan;
 #[cfg(test)]
+mod stress;
+#[cfg(test)]
 mod tests;
+mod write;
 
 use crate::diagnostic::{Diagnostic, codes};
+pub use printer::format;
 use reports::Reports;
+pub use write::{quoted, write_expr, write_program, write_type};
 
 /// The largest program file. Spans are 32-bit, and nobody has written a tenth of it by hand.
-pub const FILE_BYTES_MAX: usize = 64 << 20;
+pub const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Parses one file of a program. What could be read is in the tree, what could not in the diagnostics.
 pub fn parse(file: u32, text: &str) -> (ast::Program, Vec<Diagnostic>) {

@@ -326,14 +326,30 @@ impl<'a> Scanner<'a> {
         self.push(kind, start, self.at);
     }
 
+    /// Passes over digits, and over separators that a digit follows.
+    fn digits_and(&mut self, separators: &[u8]) {
+        while self.peek(0).is_ascii_digit() || separators.contains(&self.peek(0)) && self.peek(1).is_ascii_digit() {
+            self.at += 1;
+        }
+    }
+
     fn timestamp(&mut self) {
         let start = self.at;
         self.at += 1;
-        while self.peek(0).is_ascii_alphanumeric()
-            || matches!(self.peek(0), b'-' | b':' | b'+' | b'.') && self.peek(1).is_ascii_digit()
-        {
+        self.digits_and(b"-");
+        if matches!(self.peek(0), b'T' | b't') && self.peek(1).is_ascii_digit() {
             self.at += 1;
+            self.digits_and(b":.");
+            match self.peek(0) {
+                b'Z' | b'z' => self.at += 1,
+                b'+' | b'-' if self.peek(1).is_ascii_digit() => {
+                    self.at += 1;
+                    self.digits_and(b":");
+                }
+                _ => {}
+            }
         }
+        self.at += self.rest().iter().take_while(|b| is_word_byte(**b)).count();
         let error = literal::timestamp(&self.text[start..self.at]).err();
         self.literal(TokenKind::Timestamp, start, 0, error);
     }
@@ -373,9 +389,7 @@ impl<'a> Scanner<'a> {
             return self.push(TokenKind::Symbol, start, self.at);
         }
         let ends_run = |c: char| c.is_ascii_whitespace() || c.is_ascii_graphic() && !"$`\\".contains(c);
-        // The character itself may be one that ends a run (a form feed); it is taken all the same.
-        let after = &rest[c.len_utf8()..];
-        self.at += c.len_utf8() + after.find(ends_run).unwrap_or(after.len());
+        self.at += c.len_utf8() + rest[c.len_utf8()..].find(ends_run).unwrap_or(rest.len() - c.len_utf8());
         let (what, hint) = match c {
             '“' | '”' | '„' | '‘' | '’' => {
                 ("typographic quote", Some("strings are written with plain quotes: \"…\" or '…'"))

@@ -6,7 +6,7 @@
 mod block;
 mod declaration;
 mod expr;
-mod ladder;
+pub mod ladder;
 mod stream;
 
 use std::ops::Range;
