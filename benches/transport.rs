@@ -85,16 +85,19 @@ fn measure(name: &str, mut work: impl FnMut() -> (f64, u64)) {
     println!("{name:<20} {:>8.2} GB/s      checksum {checksum:016x}", best / 1e9);
 }
 
+/// Makes the value of a row.
+type Make = fn(i64) -> Value;
+
 /// A batch of rows like those of a usual output: a name, two numbers and a time.
 fn batch() -> (Schema, Batch) {
-    let columns: [(&str, Type, fn(i64) -> Value); 4] = [
+    let columns: [(&str, Type, Make); 4] = [
         ("symbol", Type::Str, |i| Value::str(&format!("SYM{:04}", i * 7919 % 1000))),
         ("average", Type::Float, |i| Value::Float((5_000 + i * 104_729 % 10_000) as f64 / 100.0)),
         ("count", Type::Int, |i| Value::Int(i * 31 % 1000)),
         ("until", Type::Timestamp, |i| Value::Timestamp(1_772_323_200_000_000_000 + i * 1_000_000)),
     ];
     let schema = Schema::new(columns.iter().map(|(n, ty, _)| Field::new(*n, ty.clone().required())).collect());
-    let values = |make: fn(i64) -> Value| (0..BATCH_ROWS as i64).map(make).collect::<Vec<_>>();
+    let values = |make: Make| (0..BATCH_ROWS as i64).map(make).collect::<Vec<_>>();
     let arrays = columns.iter().map(|(_, ty, make)| array_of_values(&ty.clone().required(), &values(*make)));
     let time: Vec<i64> = (0..BATCH_ROWS as i64).map(|i| 1_772_323_200_000_000_000 + i * 1_000_000).collect();
     (schema, Batch { columns: arrays.collect(), time: time.into(), ..Batch::default() })

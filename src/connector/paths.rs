@@ -99,12 +99,14 @@ fn format_of(path: &str) -> Option<FileFormat> {
     }
 }
 
-/// The format that the first bytes tell. Special files are not asked: what is read of a pipe is gone.
+/// The format that the first bytes tell. Special files are not opened for it, because what is read of
+/// a pipe is gone; like standard input, they have JSONL unless something says otherwise.
 fn sniff(path: &str, compression: Option<Compression>) -> Result<Option<FileFormat>, ReadError> {
-    let (file, _) = open_file(path)?;
-    if !file.metadata().map_err(|e| ReadError::io(path, e))?.is_file() {
-        return Ok(None);
+    let metadata = std::fs::metadata(path).map_err(|e| ReadError::io(path, e))?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Ok(Some(FileFormat::Jsonl));
     }
+    let (file, _) = open_file(path)?;
     let head = match compression {
         None => head_of(file).map_err(|e| ReadError::io(path, e))?,
         Some(c) => decoder(file, c).and_then(head_of).map_err(|e| failed(path, c, e))?,
@@ -171,5 +173,6 @@ mod tests {
         assert_eq!(file("part-0", b"PAR1....").unwrap(), kind(FileFormat::Parquet, None));
         assert!(matches!(file("log.txt", b"a,b\n"), Err(ReadError::UnknownFormat { .. })));
         assert!(matches!(file("log.gz", b"a,b\n"), Err(ReadError::Corrupt { .. })));
+        assert_eq!(kind_of("/dev/null").unwrap(), kind(FileFormat::Jsonl, None));
     }
 }

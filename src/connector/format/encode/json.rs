@@ -270,8 +270,8 @@ impl ClockText {
 /// `.250`: as many groups of three digits as the fraction of a second needs.
 fn write_fraction(ns: u32, out: &mut Vec<u8>) {
     let (mut value, digits) = match ns {
-        _ if ns % 1_000_000 == 0 => (ns / 1_000_000, 3),
-        _ if ns % 1_000 == 0 => (ns / 1_000, 6),
+        _ if ns.is_multiple_of(1_000_000) => (ns / 1_000_000, 3),
+        _ if ns.is_multiple_of(1_000) => (ns / 1_000, 6),
         _ => (ns, 9),
     };
     let mut text = [b'.'; 10];
