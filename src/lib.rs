@@ -1,6 +1,19 @@
 //! Varpulis compiles VPL programs to timely dataflow and runs them.
 //!
 //! The modules, in the order in which a program and then its rows pass through them:
+//!
+//! - [`cli`]: flags to jobs, outcomes to exit codes.
+//! - [`compile`]: the whole compiler as one function.
+//! - [`syntax`]: text to tree and back; the only module that knows the grammar.
+//! - [`sema`]: names, types and operators; every rejection of a program happens here at the latest.
+//! - [`plan`]: logical plan, rewrites, physical plan, explain.
+//! - [`runtime`]: a run from beginning to end, in one process or several.
+//! - [`connector`]: how rows come in and go out: transports and formats.
+//! - [`dataflow`]: the timely graph: timestamp, driver, exchange, operators.
+//! - [`expr`]: typed expressions, the evaluator, functions and aggregates.
+//! - [`state`]: the table that keyed operators keep their groups in.
+//! - [`data`]: types, batches, keys and time, which all others are built on.
+//! - [`diagnostic`]: what is wrong with a program, and where.
 
 pub mod cli;
 

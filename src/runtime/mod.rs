@@ -5,4 +5,5 @@ pub mod inputs;
 pub mod job;
 pub mod outputs;
 pub mod report;
+pub mod strict;
 pub mod surroundings;

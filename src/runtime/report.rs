@@ -52,6 +52,43 @@ pub struct OutputReport {
     pub rows: u64,
 }
 
+impl SourceReport {
+    /// What was rejected, a line each.
+    pub fn write_rejected(&self, out: &mut String) {
+        let (source, rejected) = (self, &self.rejected);
+        for (reason, count) in &rejected.malformed {
+            let _ = writeln!(out, "{} malformed rows in {} ({})", grouped(*count), source.name, reason.name());
+        }
+        for (partition, row) in &rejected.shown {
+            let _ = writeln!(out, "  {partition} at {}: {}: {}", row.position, row.reason.name(), row.detail);
+        }
+        for (name, count) in &rejected.other_types {
+            let _ = writeln!(
+                out,
+                "{} rows of type {name} in {}, which the program does not read",
+                grouped(*count),
+                source.name
+            );
+        }
+        if !rejected.unknown_fields.is_empty() {
+            let _ = writeln!(
+                out,
+                "fields in {} that are not declared: {}",
+                source.name,
+                rejected.unknown_fields.join(", ")
+            );
+        }
+        if rejected.ahead > 0 {
+            let (count, name) = (grouped(rejected.ahead), &source.name);
+            let _ = writeln!(out, "{count} rows of {name} were further ahead of the clock than max_ahead");
+        }
+        if rejected.filter_errors > 0 {
+            let _ =
+                writeln!(out, "{} expression errors in filters of {}", grouped(rejected.filter_errors), source.name);
+        }
+    }
+}
+
 impl Report {
     pub fn rows_read(&self) -> u64 {
         self.sources.iter().map(|s| s.rejected.rows_read).sum()
@@ -104,7 +141,7 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         self.write_rows(&mut out);
-        self.sources.iter().for_each(|s| write_rejected(s, &mut out));
+        self.sources.iter().for_each(|s| s.write_rejected(&mut out));
         self.nodes.iter().for_each(|n| write_late(n, &mut out));
         for node in self.nodes.iter().filter(|n| n.counts.errors > 0) {
             let (count, stream, label) = (node.counts.errors, &node.stream, &node.label);
@@ -138,35 +175,6 @@ impl Report {
         for output in &self.outputs {
             let _ = writeln!(out, "{} rows out of {}", grouped(output.rows), output.name);
         }
-    }
-}
-
-fn write_rejected(source: &SourceReport, out: &mut String) {
-    let rejected = &source.rejected;
-    for (reason, count) in &rejected.malformed {
-        let _ = writeln!(out, "{} malformed rows in {} ({})", grouped(*count), source.name, reason.name());
-    }
-    for (partition, row) in &rejected.shown {
-        let _ = writeln!(out, "  {partition} at {}: {}: {}", row.position, row.reason.name(), row.detail);
-    }
-    for (name, count) in &rejected.other_types {
-        let _ = writeln!(
-            out,
-            "{} rows of type {name} in {}, which the program does not read",
-            grouped(*count),
-            source.name
-        );
-    }
-    if !rejected.unknown_fields.is_empty() {
-        let _ =
-            writeln!(out, "fields in {} that are not declared: {}", source.name, rejected.unknown_fields.join(", "));
-    }
-    if rejected.ahead > 0 {
-        let (count, name) = (grouped(rejected.ahead), &source.name);
-        let _ = writeln!(out, "{count} rows of {name} were further ahead of the clock than max_ahead");
-    }
-    if rejected.filter_errors > 0 {
-        let _ = writeln!(out, "{} expression errors in filters of {}", grouped(rejected.filter_errors), source.name);
     }
 }
 

@@ -1,0 +1,53 @@
+//! `check --strict`: reads the inputs without running the program, and checks every declared field of
+//! their rows, not only those that the program uses.
+
+use std::time::Duration;
+
+use super::inputs::open_intake;
+use super::job::Share;
+use super::report::SourceReport;
+use crate::compile::Stages;
+use crate::connector::intake::Worked;
+use crate::connector::partition::ReadError;
+use crate::connector::spec::{OnError, Source, SourceType};
+use crate::plan::physical::Plan;
+use crate::sema::hir;
+
+/// What is wrong with the rows of the program's bounded inputs.
+pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
+    let bounded = stages.physical.sources.iter().filter(|s| !s.input.is_live());
+    let sources: Vec<Source> = bounded.map(|s| with_all_fields(s, &stages.hir)).collect();
+    let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
+    let plan = Plan { sources, nodes: Vec::new(), outputs: Vec::new() };
+    let intake = std::sync::Arc::new(open_intake(&plan, Share::WHOLE, None, None)?);
+    let mut reader = intake.reader();
+    loop {
+        match reader.work(0, &mut drop)? {
+            Worked::Busy => {}
+            Worked::Finished => break,
+            Worked::Wait(duration) => std::thread::sleep(duration.min(Duration::from_millis(1))),
+        }
+    }
+    let reports = names.into_iter().zip(intake.rejects.read());
+    Ok(reports.map(|(name, rejected)| SourceReport { name, rejected }).collect())
+}
+
+/// The source with its types as they were declared; rows are only looked at.
+fn with_all_fields(source: &Source, program: &hir::Program) -> Source {
+    let full = |ty: &SourceType| {
+        let declared = program.types.iter().find(|t| t.name == ty.name).expect("a source's type is of the program");
+        SourceType {
+            schema: declared.schema.clone(),
+            time: declared.time.clone(),
+            time_units: declared.time_units.clone(),
+            ..ty.clone()
+        }
+    };
+    let mut checked = source.clone();
+    checked.types = source.types.iter().map(full).collect();
+    checked.outputs.iter_mut().for_each(|output| output.filter = None);
+    // A row that contradicts a sample is reported here like any other.
+    checked.types.iter_mut().for_each(|ty| ty.sampled = false);
+    checked.on_error = OnError::Skip;
+    checked
+}
