@@ -23,6 +23,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Print what the compiler makes of a program
     Explain(ExplainArgs),
+    /// Lay programs out in the canonical way
+    Fmt(FmtArgs),
     /// Write synthetic rows
     Generate(GenerateArgs),
     /// List the functions and aggregates

@@ -10,6 +10,7 @@
 mod args;
 mod check;
 mod explain;
+mod fmt;
 mod functions;
 mod generate;
 mod program;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Explain(args) => explain::explain(args),
         Command::Generate(args) => generate::generate(args),
+        Command::Fmt(args) => fmt::fmt(args),
         Command::Functions(args) => functions::functions(args),
     };
     ExitCode::from(code)

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_time_ahead_of_the_clock_needs_another() {
         let mut progress = Progress::new(i64::MIN, 1);
-        let mut publish = |progress: &mut Progress, greatest, ahead: &[i64]| {
+        let publish = |progress: &mut Progress, greatest, ahead: &[i64]| {
             let index = progress.claim().index;
             progress.publish(index, Times { greatest, ahead: ahead.to_vec(), confirms_within_ns: 5 });
             progress.greatest_for(None)

@@ -161,9 +161,9 @@ pub fn write_timestamp(ns: i64, out: &mut Vec<u8>) {
     let fraction = (of_day % NS_PER_S) as u64;
     if fraction != 0 {
         out.push(b'.');
-        if fraction % 1_000_000 == 0 {
+        if fraction.is_multiple_of(1_000_000) {
             push_digits(fraction / 1_000_000, 3, out);
-        } else if fraction % 1_000 == 0 {
+        } else if fraction.is_multiple_of(1_000) {
             push_digits(fraction / 1_000, 6, out);
         } else {
             push_digits(fraction, 9, out);
