@@ -42,6 +42,8 @@ const PEEK_BYTES: usize = 64 << 10;
 
 /// Opens a partition's reader; called again when a peeked partition is read in earnest.
 pub type Opener = Box<dyn Fn(Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn BlockReader>, ReadError> + Send + Sync>;
+/// Wakes a worker.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
 /// Makes a decoder of a source, one per worker.
 pub type DecoderMaker = Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>;
 
@@ -75,7 +77,7 @@ pub struct Intake {
     /// The epoch that sources shall enter.
     epoch_wanted: AtomicU64,
     block_bytes: AtomicUsize,
-    wakers: Arc<Mutex<Vec<Box<dyn Fn() + Send + Sync>>>>,
+    wakers: Mutex<Vec<Wake>>,
     /// When silent partitions were last looked at.
     idle_checked: Mutex<Instant>,
 }
@@ -167,7 +169,7 @@ impl Intake {
             rejects,
             epoch_wanted: AtomicU64::new(0),
             block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
-            wakers: Arc::default(),
+            wakers: Mutex::default(),
             idle_checked: Mutex::new(Instant::now()),
         }
     }
@@ -206,7 +208,7 @@ impl Intake {
     }
 
     /// `waker` is called when a silent partition has data.
-    pub fn add_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+    pub fn add_waker(&self, waker: Wake) {
         lock(&self.wakers).push(waker);
     }
 

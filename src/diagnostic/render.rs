@@ -317,7 +317,7 @@ error[E0101]: a message
         fn any_span_renders(text in ".{0,20}(\n.{0,20}){0,3}", file in 0u32..3, start in 0u32..100, end in 0u32..100) {
             let span = Span { file, start, end };
             let diagnostic = Diagnostic::error(CODE, span, "m").with_label(Span { file: 0, start: end, end: start }, "l");
-            render_text(&[diagnostic.clone()], &sources(&[&text]), true);
+            render_text(std::slice::from_ref(&diagnostic), &sources(&[&text]), true);
             render_json(&[diagnostic], &sources(&[&text]));
         }
     }

@@ -232,9 +232,9 @@ proptest! {
             for batch in [&seeds[..cut], &seeds[cut..]] {
                 let array = with_rows(case, batch, |g| g, |rows, args| state.running(rows, args, &errors));
                 prop_assert_eq!(array.data_type(), &case.ty.arrow());
-                for row in 0..batch.len() {
+                for (row, seed) in batch.iter().enumerate() {
                     at += 1;
-                    let expected = expected(case, &seeds[..at], batch[row].group);
+                    let expected = expected(case, &seeds[..at], seed.group);
                     prop_assert_eq!(text(&value_at(&array, &case.ty, row)), text(&expected), "{:?}", case);
                 }
                 state = saved_and_read(case, state.as_ref());

@@ -110,14 +110,14 @@ pub fn check<P>(parts: &[Part<P>], reports: &mut Reports) -> usize {
         if let Part::Infix(_, range) | Part::IsNull { range, .. } = part {
             if level < COMPARISON {
                 comparison = None;
-            } else if level == COMPARISON {
-                if let Some(first) = comparison.replace(range.clone()) {
-                    let message = "comparisons do not chain";
-                    let error = Diagnostic::error(codes::CHAINED_COMPARISON, reports.span(range.clone()), message)
-                        .with_label(reports.span(first), "the first comparison")
-                        .with_hint("write `a < b and b < c`, or use parentheses");
-                    reports.push(error);
-                }
+            } else if level == COMPARISON
+                && let Some(first) = comparison.replace(range.clone())
+            {
+                let message = "comparisons do not chain";
+                let error = Diagnostic::error(codes::CHAINED_COMPARISON, reports.span(range.clone()), message)
+                    .with_label(reports.span(first), "the first comparison")
+                    .with_hint("write `a < b and b < c`, or use parentheses");
+                reports.push(error);
             }
         }
         before = level;
