@@ -42,7 +42,7 @@ fn input(rows: usize) -> Input {
     let ints: Vec<i64> = (0..rows).map(|_| 10_000 + (random.next() % 90_000) as i64).collect();
     let prices: Vec<f64> = (0..rows).map(|_| 1_000.0 + (random.next() % 900_000) as f64 / 100.0).collect();
     let tiny: Vec<f64> = prices.iter().map(|p| p * 1e-12).collect();
-    let gaps: Vec<Option<f64>> = prices.iter().map(|&p| (random.next() % 4 != 0).then_some(p)).collect();
+    let gaps: Vec<Option<f64>> = prices.iter().map(|&p| (!random.next().is_multiple_of(4)).then_some(p)).collect();
     let names: Vec<String> = (0..rows).map(|_| format!("N{:03}", random.next() % 100)).collect();
     let bools: Vec<bool> = ints.iter().map(|v| v % 3 == 0).collect();
     Input {

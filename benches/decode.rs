@@ -229,7 +229,7 @@ fn cases() -> Vec<Case> {
         csv_case("csv_4_of_5", &ALL[..4]),
         json_case("json_missing_mixed", &ALL[..3], |n| {
             let (ts, symbol, price, _, _) = trade(n);
-            let note = if mix(n) % 3 == 0 { r#""note":"odd","# } else { "" };
+            let note = if mix(n).is_multiple_of(3) { r#""note":"odd","# } else { "" };
             format!(r#"{{"ts":"{ts}",{note}"symbol":"{symbol}","price":{price}}}"#)
         }),
     ]

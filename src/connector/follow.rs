@@ -2,7 +2,7 @@
 //!
 //! The file is looked at every few milliseconds: that works on every file system and costs one system
 //! call, where notifications work on some. What is looked at and what follows from it is one function,
-//! [`Followed::step`], which never sleeps.
+//! `Followed::step`, which never sleeps.
 //!
 //! - A row is whole when its line end has been written.
 //! - *Renamed and made anew* (rotation): the old file is read to its end, the new one from its start.
