@@ -93,12 +93,14 @@ impl<B: Body> CountWindows<B> {
         }
     }
 
-    /// Takes panes that no later window covers out of the key's list.
+    /// Takes panes that no later window covers out of the key's list, once they are full: where windows
+    /// are further apart than they are long, rows still fall into panes that no window covers.
     fn retire(&mut self, key_slot: u32, retired: &mut Vec<(u64, u32)>) {
         let rows = &mut self.counts[key_slot as usize];
         let next_start =
             if rows.rows < self.size { 0 } else { (rows.rows - self.size) / self.slide * self.slide + self.slide };
-        while let Some(pane) = rows.panes.front().filter(|p| (p.number + 1) * self.pane <= next_start) {
+        let until = next_start.min(rows.rows);
+        while let Some(pane) = rows.panes.front().filter(|p| (p.number + 1) * self.pane <= until) {
             retired.push((pane.number, pane.slot));
             rows.panes.pop_front();
         }

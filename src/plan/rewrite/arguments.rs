@@ -23,10 +23,16 @@ pub fn arguments(mut plan: Plan) -> Plan {
                 }
                 KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {}
             },
-            // Late rows have the operator's input columns, to which some may have been added.
+            // Late rows have the operator's input columns, to which some may have been added; whoever
+            // reads them expects those of before.
             Op::Late { of } => {
                 if let Op::Keyed { input, .. } = &out.nodes[*of].op {
-                    node.schema = out.nodes[*input].schema.clone();
+                    let input = out.nodes[*input].schema.clone();
+                    let schema = std::mem::replace(&mut node.schema, input);
+                    if node.schema.len() > schema.len() {
+                        let op = Op::Step { input: out.push(node.clone()), step: Step::Project(same_columns(&schema)) };
+                        node = Node { op, schema, ..node };
+                    }
                 }
             }
             Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Timer { .. } => {}
