@@ -18,7 +18,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench flights fuzz tools
+.PHONY: help demo build test lint tests bench flights fuzz soak tools
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
@@ -26,6 +26,7 @@ help:
 	@echo 'make lint    format, lints and documentation alone'
 	@echo 'make bench   10 M trades against DuckDB and Polars (needs PyPI, 2 GB of disk)'
 	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
+	@echo 'make soak    100,000 random programs against the interpreter of their plans'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
 # What the build needs beside cargo: a C compiler, for zstd and the allocator.
@@ -60,3 +61,7 @@ flights: build
 # Ten minutes of damaged input for the parser and each decoder, two targets at a time.
 fuzz: tools
 	FUZZ_SECONDS=600 cargo test $(CHECKED) --test fuzz -- --test-threads 2 --nocapture
+
+# Random programs over random inputs against the naive interpreter; make test runs the first 2,000.
+soak: tools
+	ORACLE_CASES=100000 cargo test $(CHECKED) --test oracle -- --nocapture

@@ -26,7 +26,7 @@ const CASES: u64 = 2000;
 /// Cases run at a time; each may have several workers.
 const LANES: usize = 2;
 /// After this long a case counts as hung. It is no assertion on speed: cases take milliseconds.
-const WATCHDOG: Duration = Duration::from_secs(120);
+const WATCHDOG: Duration = Duration::from_secs(60);
 /// Runs of smaller cases that are made to find a small failing one.
 const SHRINK_RUNS: usize = 400;
 
@@ -145,7 +145,16 @@ fn modes(seed: u64) -> [Mode; 2] {
     [plain, other]
 }
 
+/// A panic of the compiler, or of a single worker, is a failure like others.
 fn check(case: &Case, seed: u64) -> Result<Outcome, String> {
+    let outcome = std::panic::catch_unwind(|| check_unguarded(case, seed));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}\n", text.unwrap_or("?")))
+    })
+}
+
+fn check_unguarded(case: &Case, seed: u64) -> Result<Outcome, String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     for file in &case.files {
         std::fs::write(file.path(dir.path()), file.text(&case.types)).map_err(|e| e.to_string())?;
@@ -156,7 +165,8 @@ fn check(case: &Case, seed: u64) -> Result<Outcome, String> {
     };
     let expected = expected_output(case, &stages.logical, dir.path());
     for mode in modes(seed) {
-        let written = engine_output(&stages.physical, mode, dir.path())?;
+        let written = engine_output(&stages.physical, mode, dir.path())
+            .map_err(|why| format!("the engine failed ({mode:?}): {why}\n"))?;
         if written != expected {
             return Err(difference(&format!("the interpreter and the engine ({mode:?})"), &expected, &written));
         }
