@@ -13,7 +13,7 @@ pub fn explain(args: ExplainArgs) -> u8 {
     };
     print_findings(&compilation, FindingsFormat::Text);
     if args.stage == Stage::Ast && args.format == GraphFormat::Text {
-        print!("{}", explain::ast::text(&compilation.files));
+        print!("{}", explain::ast::text(&compilation.files, &compilation.sources));
         return if compilation.failed() { EXIT_USAGE } else { 0 };
     }
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };
