@@ -249,7 +249,10 @@ fn begins_declaration(text: &str, tokens: &[Token], i: usize, in_brackets: bool)
     }
     let named = DECLARATION_WORDS.contains(&word) && next.kind == TokenKind::Word;
     let third = following.next().map_or("", |token| token.text(text));
-    named && (!in_brackets || matches!(third, "=" | ":" | "(" | "extends"))
+    if in_brackets && INFIX_WORDS.contains(&next.text(text)) {
+        return false;
+    }
+    named && (!in_brackets || matches!(third, "=" | ":" | "extends") || word == "fn" && third == "(")
 }
 
 struct Layout<'a> {
