@@ -219,7 +219,8 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
     out
 }
 
-/// The rows of one key by window, each in event order.
+/// The rows of one key by window, each in event order. What sessions and count windows take in, they
+/// take in that order, so that its time is its place from there on.
 fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, Vec<Row>)> {
     match windows {
         Windows::Time { .. } => {
@@ -243,17 +244,19 @@ fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, V
             out.into_iter().collect()
         }
         Windows::Session { gap_ns } => {
+            let rows = rows.iter().map(|row| Row { at: row.time, ..row.clone() });
             let mut sessions: Vec<Vec<Row>> = Vec::new();
             for row in rows {
                 match sessions.last_mut() {
-                    Some(session) if row.time < session[session.len() - 1].time + gap_ns => session.push(row.clone()),
-                    Some(_) | None => sessions.push(vec![row.clone()]),
+                    Some(session) if row.time < session[session.len() - 1].time + gap_ns => session.push(row),
+                    Some(_) | None => sessions.push(vec![row]),
                 }
             }
             let bounds = |s: &Vec<Row>| (s[0].time, s[s.len() - 1].time + gap_ns);
             sessions.into_iter().map(|s| (bounds(&s), s)).collect()
         }
         Windows::Count { size, slide, partial } => {
+            let rows: Vec<Row> = rows.iter().map(|row| Row { at: row.time, ..row.clone() }).collect();
             let (size, slide) = (*size as usize, *slide as usize);
             let mut out = Vec::new();
             for from in (0..rows.len()).step_by(slide) {
