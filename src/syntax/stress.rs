@@ -6,9 +6,9 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::layout::NESTING_MAX;
-use super::parse;
 use super::reports::Reports;
 use super::scan::scan;
+use super::{format, parse};
 use crate::diagnostic::{Code, Diagnostic, Severity, Sources, codes, render_json, render_text};
 
 fn codes_of(text: &str) -> Vec<Code> {
@@ -146,6 +146,19 @@ fn large_programs_parse() {
     assert_eq!(codes_of(&list), []);
     assert_eq!(codes_of(&"/* /* */ ".repeat(100_000)), []);
     assert_eq!(codes_of(&format!("const X = {} 1", "/* c */".repeat(100_000))), []);
+}
+
+#[test]
+fn deep_and_long_programs_are_laid_out() {
+    let mut texts: Vec<String> = all_nests().map(|(prefix, nest)| nested(prefix, nest, NESTING_MAX / 2)).collect();
+    texts.push(format!("const X = f({} 1)", "# c\n".repeat(10_000)));
+    texts.push(format!("const X = [{}]", "f(1, 2), # c\n".repeat(10_000)));
+    texts.push(format!("stream X = (A{})+", " -> (B)+".repeat(10_000)));
+    texts.push(format!("stream X = A{}", " -> B # c\n".repeat(10_000)));
+    for text in texts {
+        let formatted = format(&text).unwrap();
+        assert_eq!(format(&formatted).unwrap(), formatted, "{}", &text[..40.min(text.len())]);
+    }
 }
 
 #[test]

@@ -174,9 +174,8 @@ impl Printer<'_> {
             let flat = self.flat(items);
             return self.write(items, &flat);
         }
-        let is_comment = |item: &Item| matches!(item, Item::Token(i) if self.tokens[*i].kind == TokenKind::LineComment);
-        if let Some(at) = items.iter().position(is_comment) {
-            return self.around_comment(items, at, tail, hang);
+        if items.iter().any(|item| self.is_line_comment(item)) {
+            return self.around_comments(items, tail, hang);
         }
         let breaks = self.break_words(items);
         if !breaks.is_empty() {
@@ -194,7 +193,8 @@ impl Printer<'_> {
         self.group(items, tail);
     }
 
-    /// Prints items with their widest brackets broken, since the line has no other break.
+    /// Prints items with their widest brackets broken, and others where they do not fit, since the line
+    /// has no other break.
     fn group(&mut self, items: &[Item], tail: usize) {
         if self.fits(items, tail) {
             let flat = self.flat(items);
@@ -203,20 +203,24 @@ impl Printer<'_> {
         let width = |item: &Item| match item {
             Item::Token(_) => 0,
             Item::Group { items, .. } if items.is_empty() => 0,
-            Item::Group { .. } if self.has_line_comment(std::slice::from_ref(item)) => usize::MAX,
             Item::Group { items, .. } => self.flat_chars(items),
         };
-        let widest = items.iter().map(width).enumerate().max_by_key(|(at, width)| (*width, *at));
-        let Some((at, 1..)) = widest else {
-            let flat = self.flat(items);
-            return self.write(items, &flat);
-        };
-        let Item::Group { open, items: inner, close } = &items[at] else { return };
-        self.group(&items[..at], 1);
-        let opening = std::slice::from_ref(&items[at]);
-        self.write(opening, self.tokens[*open].text(self.text));
-        self.broken(*open, inner, *close);
-        self.group(&items[at + 1..], tail);
+        let widest = items.iter().map(width).enumerate().max_by_key(|(at, width)| (*width, *at)).map(|(at, _)| at);
+        for (at, item) in items.iter().enumerate() {
+            let alone = std::slice::from_ref(item);
+            match item {
+                Item::Group { open, items: inner, close }
+                    if !inner.is_empty() && (widest == Some(at) || !self.fits(alone, 1)) =>
+                {
+                    self.write(alone, self.tokens[*open].text(self.text));
+                    self.broken(*open, inner, *close);
+                }
+                Item::Group { .. } | Item::Token(_) => {
+                    let flat = self.flat(alone);
+                    self.write(alone, &flat);
+                }
+            }
+        }
     }
 
     /// The inside of broken brackets: one entry on each line.
@@ -311,23 +315,28 @@ impl Printer<'_> {
         true
     }
 
-    /// Prints items around a line comment among them, which ends its line.
-    fn around_comment(&mut self, items: &[Item], at: usize, tail: usize, hang: usize) {
+    /// Prints items with line comments among them, each of which ends its line.
+    fn around_comments(&mut self, items: &[Item], tail: usize, mut hang: usize) {
         let indent = self.page.indent() + hang;
-        let comment = self.tokens[first_token(&items[at])];
-        self.items(&items[..at], 0, hang);
-        if comment.breaks_before == 0 {
-            self.page.comment(comment.text(self.text));
-        } else {
-            if !self.page.is_at_line_start() || self.page.is_closed() {
+        let mut rest = items;
+        while let Some(at) = rest.iter().position(|item| self.is_line_comment(item)) {
+            self.items(&rest[..at], 0, hang);
+            let comment = self.tokens[first_token(&rest[at])];
+            if comment.breaks_before == 0 {
+                self.page.comment(comment.text(self.text));
+            } else {
+                if !self.page.is_at_line_start() || self.page.is_closed() {
+                    self.page.line(indent, false);
+                }
+                self.page.write(comment.text(self.text));
+            }
+            rest = &rest[at + 1..];
+            if !rest.is_empty() {
                 self.page.line(indent, false);
             }
-            self.page.write(comment.text(self.text));
+            hang = 0;
         }
-        if at + 1 < items.len() {
-            self.page.line(indent, false);
-            self.items(&items[at + 1..], tail, 0);
-        }
+        self.items(rest, tail, hang);
     }
 
     /// Where a long line is broken: before `then` and `else`, or else before `and` and `or`.
@@ -350,6 +359,10 @@ impl Printer<'_> {
 
     fn is_comment(&self, item: &Item) -> bool {
         matches!(item, Item::Token(i) if self.tokens[*i].is_comment())
+    }
+
+    fn is_line_comment(&self, item: &Item) -> bool {
+        matches!(item, Item::Token(i) if self.tokens[*i].kind == TokenKind::LineComment)
     }
 
     fn has_line_comment(&self, items: &[Item]) -> bool {
