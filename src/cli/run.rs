@@ -13,7 +13,7 @@ use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain};
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::rejects::Refusal;
 use crate::connector::sink::Destination;
-use crate::connector::spec::{OnError, OutputFormat};
+use crate::connector::spec::{OnError, OutputFormat, Source};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
@@ -73,7 +73,13 @@ fn compile(args: &RunArgs) -> Result<Plan, u8> {
     if compilation.failed() || !args.quiet {
         print_findings(&compilation, FindingsFormat::Text);
     }
-    compilation.stages.map(|s| s.physical).ok_or(EXIT_USAGE)
+    let plan = compilation.stages.map(|s| s.physical).ok_or(EXIT_USAGE)?;
+    let wants_letters = |s: &Source| s.on_error == OnError::DeadLetter;
+    if let (None, Some(source)) = (&args.dead_letter, plan.sources.iter().find(|s| wants_letters(s))) {
+        complain(format!("{}: on_error is \"dead_letter\"; --dead-letter FILE says where such rows go", source.name));
+        return Err(EXIT_USAGE);
+    }
+    Ok(plan)
 }
 
 /// Runs the plan in this process. Of several processes, the report is left to the caller.

@@ -21,7 +21,6 @@ pub struct Partial {
 }
 
 /// See the module's doc.
-#[derive(Default)]
 pub struct TwoStacks {
     /// Results over the panes from the i-th last to the one before the back; the top has the most.
     front: Vec<Partial>,
@@ -29,6 +28,13 @@ pub struct TwoStacks {
     /// The panes that front and back cover, by their starts.
     from: i64,
     to: i64,
+}
+
+impl Default for TwoStacks {
+    /// Nothing is covered, however early the first window is.
+    fn default() -> Self {
+        TwoStacks { front: Vec::new(), back: None, from: i64::MIN, to: i64::MIN }
+    }
 }
 
 /// The values of the panes, as the operator has them.

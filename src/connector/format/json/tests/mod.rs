@@ -258,7 +258,9 @@ fn unknown_fields_are_named_once() {
     let decoded = decode_at(&mut decoder, text, 0);
     assert_eq!(decoded.unknown_fields, ["a", "b"]);
     assert_eq!(decoded.other_types, [("Other".to_string(), 1)]);
-    assert!(decode_at(&mut decoder, br#"{"name":"n","new":1}"#, 9).unknown_fields.is_empty());
+    let later = br#"{"name":"n","a":1,"new":1}"#;
+    assert_eq!(decode_at(&mut decoder, later, 9).unknown_fields, ["new"]);
+    assert!(decode_at(&mut decoder, later, 90).unknown_fields.is_empty());
 }
 
 #[test]
