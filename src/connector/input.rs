@@ -29,9 +29,7 @@ pub fn partitions(input: &Input) -> Vec<PartitionSpec> {
         Input::Files { paths, .. } => paths.iter().map(|path| one(path, !is_file(path))).collect(),
         Input::Stdin { .. } => vec![one("stdin", true)],
         Input::Follow { path, .. } => vec![one(path, true)],
-        Input::Generator { rate_per_s, limit, .. } => {
-            vec![one("generator", rate_per_s.is_some() || limit.is_none())]
-        }
+        Input::Generator { .. } => vec![one("generator", input.is_live())],
     }
 }
 

@@ -75,19 +75,9 @@ impl Assigner {
         end - self.size
     }
 
-    /// The end of the next window.
-    pub fn next_end(&self, end: i64) -> i64 {
-        end + self.slide
-    }
-
     /// Whether each window is one pane.
     pub fn is_tumbling(&self) -> bool {
         self.size == self.pane
-    }
-
-    /// How many panes make a window.
-    pub fn panes_per_window(&self) -> i64 {
-        self.size / self.pane
     }
 
     /// How long a pane is, in the coordinate.

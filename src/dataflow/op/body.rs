@@ -12,7 +12,7 @@ use arrow_buffer::ScalarBuffer;
 use super::sliding::{Panes, TwoStacks};
 use super::window::groups_of;
 use crate::data::key::decode_keys;
-use crate::data::{Batch, DataType, Keys, Seq};
+use crate::data::{Batch, DataType, Keys};
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
 use crate::state::Table;
@@ -63,15 +63,13 @@ pub struct AggregateBody {
     aggregates: Vec<Aggregate>,
     accumulators: Vec<Box<dyn Accumulator>>,
     key_types: Vec<DataType>,
-    is_ordered: bool,
     sliding: TwoStacks,
 }
 
 impl AggregateBody {
     pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>) -> AggregateBody {
         let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
-        let is_ordered = aggregates.iter().any(|a| a.function.is_ordered());
-        AggregateBody { aggregates, accumulators, key_types, is_ordered, sliding: TwoStacks::default() }
+        AggregateBody { aggregates, accumulators, key_types, sliding: TwoStacks::default() }
     }
 
     /// Accumulators for the same aggregates, without groups.
@@ -106,7 +104,11 @@ pub fn key_columns(keys: &Keys, types: &[DataType]) -> Vec<ArrayRef> {
 
 impl Body for AggregateBody {
     fn update(&mut self, batch: &Batch, slots: &[u32]) {
-        update_all(&self.aggregates, &mut self.accumulators, self.is_ordered, batch, slots);
+        let rows = Rows { slots, times: &batch.time, seq: batch.seq.as_ref() };
+        for (aggregate, accumulator) in self.aggregates.iter().zip(&mut self.accumulators) {
+            let args: Vec<ArrayRef> = aggregate.args.iter().map(|&i| batch.columns[i].clone()).collect();
+            accumulator.update(&rows, &args);
+        }
     }
 
     fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch {
@@ -150,30 +152,5 @@ impl Body for AggregateBody {
 
     fn bytes(&self) -> usize {
         self.accumulators.iter().map(|a| a.bytes()).sum::<usize>() + self.sliding.bytes()
-    }
-}
-
-/// Updates accumulators with the rows of a batch; rows without a `_seq` (those of a window upstream)
-/// are all equal in it, and ties fall to the values.
-pub fn update_all(
-    aggregates: &[Aggregate],
-    accumulators: &mut [Box<dyn Accumulator>],
-    is_ordered: bool,
-    batch: &Batch,
-    slots: &[u32],
-) {
-    let zeros;
-    let seq = match &batch.seq {
-        Some(seq) => Some(seq),
-        None if is_ordered => {
-            zeros = Seq::zeros(batch.len());
-            Some(&zeros)
-        }
-        None => None,
-    };
-    let rows = Rows { slots, times: &batch.time, seq };
-    for (aggregate, accumulator) in aggregates.iter().zip(accumulators) {
-        let args: Vec<ArrayRef> = aggregate.args.iter().map(|&i| batch.columns[i].clone()).collect();
-        accumulator.update(&rows, &args);
     }
 }

@@ -8,7 +8,7 @@ use super::body::key_columns;
 use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::send_in_slices;
-use crate::data::{Batch, DataType, Seq};
+use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
@@ -35,8 +35,7 @@ impl InOrder for Running {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
-        let seq = batch.seq.clone().unwrap_or_else(|| Seq::zeros(batch.len()));
-        let rows = Rows { slots: &slots, times: &batch.time, seq: Some(&seq) };
+        let rows = Rows { slots: &slots, times: &batch.time, seq: batch.seq.as_ref() };
         let errors = Errors::default();
         let mut columns = key_columns(&keys, &self.key_types);
         for (aggregate, accumulator) in self.aggregates.iter().zip(&mut self.accumulators) {

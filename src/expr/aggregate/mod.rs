@@ -129,7 +129,7 @@ pub struct Rows<'a> {
     /// The slot of each row's group.
     pub slots: &'a [u32],
     pub times: &'a [i64],
-    /// Present when any aggregate of the operator is ordered ([`AggregateFunction::is_ordered`]).
+    /// Where rows of equal time stand; without it (rows of a window upstream) ties fall to the values.
     pub seq: Option<&'a Seq>,
 }
 
