@@ -5,6 +5,7 @@
 //! `_key` where the plan needs them for nothing downstream. The batch itself knows no names and no
 //! logical types; whoever needs them has the plan.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
@@ -171,6 +172,12 @@ impl Keys {
         Keys { data, offsets, hashes }
     }
 
+    /// From encoded bytes, the `rows + 1` offsets into them, and hashes that are known already.
+    pub fn with_hashes(data: Vec<u8>, offsets: Vec<u32>, hashes: Vec<u64>) -> Keys {
+        debug_assert_eq!(offsets.len(), hashes.len() + 1);
+        Keys { data, offsets, hashes }
+    }
+
     /// `rows` times the empty key: the key of a stream without `partition_by`.
     pub fn none(rows: usize) -> Keys {
         Keys { data: Vec::new(), offsets: vec![0; rows + 1], hashes: vec![hash(&[]); rows] }
@@ -194,35 +201,44 @@ impl Keys {
         self.hashes[row]
     }
 
+    /// Without keys, but with room for `rows` of about the length of these.
+    fn room_for(&self, rows: usize) -> Keys {
+        let bytes = self.data.len() / self.len().max(1) + 1;
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Keys { data: Vec::with_capacity(rows * bytes), offsets, hashes: Vec::with_capacity(rows) }
+    }
+
     fn take(&self, indices: &[u32]) -> Keys {
-        let mut out = Keys {
-            data: Vec::new(),
-            offsets: Vec::with_capacity(indices.len() + 1),
-            hashes: Vec::with_capacity(indices.len()),
-        };
-        out.offsets.push(0);
-        indices.iter().for_each(|&i| out.push(self, i as usize));
-        out
-    }
-
-    fn slice(&self, offset: usize, len: usize) -> Keys {
-        let mut out = Keys { data: Vec::new(), offsets: vec![0], hashes: Vec::with_capacity(len) };
-        (offset..offset + len).for_each(|i| out.push(self, i));
-        out
-    }
-
-    fn concat(batches: &[Batch]) -> Keys {
-        let mut out = Keys { data: Vec::new(), offsets: vec![0], hashes: Vec::new() };
-        for keys in batches.iter().map(|b| b.keys.as_ref().expect("either every batch of an edge has _key or none")) {
-            (0..keys.len()).for_each(|i| out.push(keys, i));
+        let mut out = self.room_for(indices.len());
+        for &i in indices {
+            out.data.extend_from_slice(self.key(i as usize));
+            out.offsets.push(out.data.len() as u32);
+            out.hashes.push(self.hashes[i as usize]);
         }
         out
     }
 
-    fn push(&mut self, from: &Keys, row: usize) {
-        self.data.extend_from_slice(from.key(row));
-        self.offsets.push(self.data.len() as u32);
-        self.hashes.push(from.hashes[row]);
+    fn slice(&self, offset: usize, len: usize) -> Keys {
+        let mut out = self.room_for(len);
+        out.append(self, offset..offset + len);
+        out
+    }
+
+    fn concat(batches: &[Batch]) -> Keys {
+        let all = || batches.iter().map(|b| b.keys.as_ref().expect("either every batch of an edge has _key or none"));
+        let mut out = Keys { data: Vec::new(), offsets: vec![0], hashes: Vec::new() };
+        out.data.reserve(all().map(|keys| keys.data.len()).sum());
+        all().for_each(|keys| out.append(keys, 0..keys.len()));
+        out
+    }
+
+    fn append(&mut self, from: &Keys, rows: Range<usize>) {
+        let (start, end) = (from.offsets[rows.start], from.offsets[rows.end]);
+        let base = self.data.len() as u32;
+        self.data.extend_from_slice(&from.data[start as usize..end as usize]);
+        self.offsets.extend(from.offsets[rows.start + 1..=rows.end].iter().map(|o| o - start + base));
+        self.hashes.extend_from_slice(&from.hashes[rows]);
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Table<S: Ord + Copy> {
     generation: u64,
     /// Heap bytes of keys too long to be kept inline.
     heap_bytes: usize,
+    /// The index of the last section that was removed, for the next one: the panes of a window are
+    /// mostly of one size, and growing an index step by step costs as much as filling it.
+    spare: Slots,
 }
 
 /// The keys of one section: slots, found by key.
@@ -49,12 +52,15 @@ enum Key {
 }
 
 const KEY_INLINE_BYTES: usize = 22;
+/// An index with more room than so many times its keys is not used again.
+const SPARE_SLACK: usize = 8;
 /// What a vacant entry is marked with.
 const NEVER: u64 = u64::MAX;
 
 impl<S: Ord + Copy> Default for Table<S> {
     fn default() -> Self {
-        Table { sections: BTreeMap::new(), entries: Vec::new(), free: Vec::new(), generation: 0, heap_bytes: 0 }
+        let (sections, entries, free, spare) = (BTreeMap::new(), Vec::new(), Vec::new(), Slots::default());
+        Table { sections, entries, free, generation: 0, heap_bytes: 0, spare }
     }
 }
 
@@ -65,7 +71,7 @@ impl<S: Ord + Copy> Table<S> {
             self.entries[slot as usize].touched = self.generation;
             return (slot, false);
         }
-        let mut section = self.sections.remove(&sub).unwrap_or_default();
+        let mut section = self.take_out(sub);
         let slot = self.insert(&mut section, hash, key);
         self.sections.insert(sub, section);
         (slot, true)
@@ -76,7 +82,7 @@ impl<S: Ord + Copy> Table<S> {
     pub fn slots(&mut self, sub: S, keys: &Keys, rows: Range<usize>, out: &mut Vec<u32>) -> bool {
         let new = !self.sections.contains_key(&sub);
         // The section is taken out so that the borrow checker lets entries grow beside it.
-        let mut section = self.sections.remove(&sub).unwrap_or_default();
+        let mut section = self.take_out(sub);
         for row in rows {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let slot = match section.find(&self.entries, hash, key) {
@@ -90,6 +96,11 @@ impl<S: Ord + Copy> Table<S> {
         }
         self.sections.insert(sub, section);
         new
+    }
+
+    /// A section, out of the map; an empty one if there is none.
+    fn take_out(&mut self, sub: S) -> Slots {
+        self.sections.remove(&sub).unwrap_or_else(|| std::mem::take(&mut self.spare))
     }
 
     fn insert(&mut self, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
@@ -134,10 +145,19 @@ impl<S: Ord + Copy> Table<S> {
         self.sections.range(range).map(|(sub, slots)| (*sub, slots))
     }
 
-    /// Removes a section. Its slots are free from now on; the operator clears their values.
+    /// Removes a section; its slots in ascending order. They are free from now on; the operator clears
+    /// their values.
     pub fn remove_section(&mut self, sub: S) -> Vec<u32> {
-        let slots: Vec<u32> = self.sections.remove(&sub).map_or_else(Vec::new, |s| s.iter().collect());
+        let Some(mut section) = self.sections.remove(&sub) else { return Vec::new() };
+        let mut slots: Vec<u32> = section.iter().collect();
+        // Values are cleared, and new keys get their slots, in the order in which they lie in memory.
+        slots.sort_unstable();
         self.release(&slots);
+        // A large index that was nearly empty would be cleared again and again for nothing.
+        if section.index.capacity() <= SPARE_SLACK * section.len() {
+            section.index.clear();
+            self.spare = section;
+        }
         slots
     }
 
@@ -179,7 +199,7 @@ impl<S: Ord + Copy> Table<S> {
 
     /// Heap bytes of the keys and their index.
     pub fn bytes(&self) -> usize {
-        let index: usize = self.sections.values().map(|s| s.index.capacity() * 5).sum();
+        let index: usize = self.sections.values().chain([&self.spare]).map(|s| s.index.capacity() * 5).sum();
         index + self.entries.capacity() * size_of::<Entry>() + self.free.capacity() * 4 + self.heap_bytes
     }
 }

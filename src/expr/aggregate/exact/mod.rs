@@ -263,6 +263,11 @@ pub(crate) fn ratio(sum: i128, count: u64, exponent: i32) -> f64 {
     // With the highest bit set, the quotient by a 64-bit number has 63 bits or more.
     let spare = sum.unsigned_abs().leading_zeros();
     let magnitude = sum.unsigned_abs() << spare;
+    if count.is_power_of_two() {
+        // Of one row, above all: a division of 128 bits takes longer than all the rest.
+        let exponent = i64::from(exponent) - i64::from(spare) - i64::from(count.trailing_zeros());
+        return Leading { top: magnitude, exponent, inexact: false }.round(sum < 0);
+    }
     let (top, rest) = (magnitude / u128::from(count), magnitude % u128::from(count));
     Leading { top, exponent: i64::from(exponent) - i64::from(spare), inexact: rest != 0 }.round(sum < 0)
 }
