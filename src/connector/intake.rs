@@ -28,8 +28,10 @@ use crate::data::Batch;
 use crate::data::flight::Gauge;
 use crate::expr::Errors;
 
-/// Bytes in flight beyond which no further block is claimed. A few blocks per worker keep everybody
-/// busy; more only costs memory.
+/// Bytes in flight for each worker beyond which no further block is claimed. A few blocks keep everybody
+/// busy; more would let a worker run ahead of another, and what lies between them is held in windows
+/// and sinks.
+const IN_FLIGHT_BYTES_PER_WORKER: i64 = 8 << 20;
 const IN_FLIGHT_BYTES_MAX: i64 = 64 << 20;
 /// Blocks that a worker may hold, decoded or not, before it claims no more.
 const HELD_BLOCKS_MAX: usize = 2;
@@ -80,6 +82,8 @@ pub struct Intake {
     wakers: Mutex<Vec<Wake>>,
     /// When silent partitions were last looked at.
     idle_checked: Mutex<Instant>,
+    /// Workers that read.
+    readers: AtomicUsize,
 }
 
 /// What came of a call of [`Reader::work`].
@@ -171,7 +175,14 @@ impl Intake {
             block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
             wakers: Mutex::default(),
             idle_checked: Mutex::new(Instant::now()),
+            readers: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether so much is in flight that nothing more should be read.
+    fn is_gated(&self) -> bool {
+        let workers = self.readers.load(Ordering::Relaxed) as i64;
+        self.gauge.bytes() >= (IN_FLIGHT_BYTES_PER_WORKER * workers).min(IN_FLIGHT_BYTES_MAX)
     }
 
     /// Learns the first time of every partition that can be read twice, so that reading can begin with
@@ -261,6 +272,7 @@ impl Intake {
 
     /// One worker's reader.
     pub fn reader(self: &Arc<Self>) -> Reader {
+        self.readers.fetch_add(1, Ordering::Relaxed);
         let decoders = self.decoders.iter().map(|make| make()).collect();
         Reader { intake: self.clone(), decoders, held: VecDeque::new(), epoch: 0 }
     }
@@ -274,7 +286,7 @@ impl Reader {
         if self.send_next(depart) {
             return Ok(Worked::Busy);
         }
-        if self.held.len() < HELD_BLOCKS_MAX && self.intake.gauge.bytes() < IN_FLIGHT_BYTES_MAX {
+        if self.held.len() < HELD_BLOCKS_MAX && !self.intake.is_gated() {
             return self.read_next(now_ns);
         }
         if self.is_finished() {

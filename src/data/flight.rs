@@ -1,15 +1,16 @@
 //! Rows in flight, counted: what back-pressure stands on.
 //!
-//! A source takes a [`Flight`] from its [`Gauge`] for each batch that it sends; the guard travels with
-//! the rows and gives them back when it is dropped, which happens when a stateful operator has taken
-//! the rows in, a sink has written them, or a filter has dropped them. Counting was chosen over reading
+//! A source or a stateful operator takes a [`Flight`] from the process's [`Gauge`] for each batch that it
+//! sends; the guard travels with the rows and gives them back when it is dropped, which happens when a
+//! stateful operator has taken the rows in, a sink has written them, or a filter has dropped them.
+//! None of that needs more input, so that sources which wait for it do not wait for ever. Counting was chosen over reading
 //! a probe's lag: behind an operator with output delay a probe never comes close, and such a gate would
 //! stay shut for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Rows and bytes sent by the sources of a process that nobody has taken in yet.
+/// Rows and bytes sent in a process that nobody has taken in yet.
 #[derive(Debug, Default)]
 pub struct Gauge {
     rows: AtomicI64,

@@ -13,6 +13,7 @@ use super::op::chain::{chain, map_batches};
 use super::op::counters::Counters;
 use super::op::driven::{Packets, drive};
 use super::op::keyed::keyed;
+use super::op::lanes::in_text_order;
 use super::op::merge::merge;
 use super::op::sink::{Form, OrderedSink, SharedWriter, unordered_sink};
 use super::op::source::sources;
@@ -53,6 +54,7 @@ struct Rendered<'scope> {
 pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     let plan = &context.plan;
     let chaos = |salt: usize| Chaos::new(context.chaos_seed, (scope.index() * 1000 + salt) as u64);
+    let gauge = || context.intake.gauge.clone();
     let source_counters = |source: usize, output: usize| {
         let is_read = |op: &Op| *op == Op::Source { source, output };
         let node = plan.nodes.iter().position(|n| is_read(&n.op));
@@ -70,7 +72,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             Op::Merge { inputs } => vec![merge(scope, &name, inputs.iter().map(|i| rows(*i)).collect())],
             Op::Keyed { input, keyed: spec } => {
                 let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();
-                keyed(&name, rows(*input), spec, types, counters, chaos(id))
+                keyed(&name, rows(*input), spec, types, counters, gauge(), chaos(id))
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {
@@ -78,7 +80,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             }
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| rows(*i)).collect();
-                timer(scope, &name, inputs, *period_ns, counters, chaos(id))
+                timer(scope, &name, inputs, *period_ns, counters, gauge(), chaos(id))
             }
         };
         nodes.push(Rendered { ports });
@@ -90,7 +92,12 @@ fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
     let outputs = &context.plan.outputs;
     let encoded = |index: usize| {
         let rows = nodes[outputs[index].node].ports[0].clone();
-        map_batches(&format!("{} encode", outputs[index].name), rows, (context.encoder)(index))
+        let mut encode = (context.encoder)(index);
+        let sorts = context.ordered && matches!(context.forms[index], Form::Text);
+        map_batches(&format!("{} encode", outputs[index].name), rows, move |batch| {
+            let rows = encode(batch);
+            if sorts { in_text_order(rows) } else { rows }
+        })
     };
     if !context.ordered {
         for (index, counters) in context.output_counters.iter().enumerate() {
@@ -101,5 +108,5 @@ fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
     let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
     let core = OrderedSink::new(&names, context.forms.clone(), context.output_counters.clone(), context.writer.clone());
     let inputs = (0..outputs.len()).map(|i| (encoded(i), DistributorPact(|_: usize| ToFirst))).collect();
-    drive("ordered sink", inputs, 0, core, chaos);
+    drive("ordered sink", inputs, 0, core, context.intake.gauge.clone(), chaos);
 }

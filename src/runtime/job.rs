@@ -71,6 +71,10 @@ impl Writer for Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(output, rows)
     }
 
+    fn write_text(&mut self, output: usize, rows: &[u8]) -> Result<(), WriteError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_text(output, rows)
+    }
+
     fn flush(&mut self) -> Result<(), WriteError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }

@@ -132,6 +132,14 @@ impl Writer for Sinks {
         }
     }
 
+    fn write_text(&mut self, output: usize, rows: &[u8]) -> Result<(), WriteError> {
+        let (sink, stream) = self.routes[output];
+        match &mut self.sinks[sink] {
+            Sink::Bytes(sink) => sink.write(stream, rows).map_err(write_error),
+            Sink::Batches(_) => unreachable!("an output of a text format has a sink of bytes"),
+        }
+    }
+
     fn flush(&mut self) -> Result<(), WriteError> {
         for sink in &mut self.sinks {
             match sink {

@@ -1,5 +1,7 @@
 //! Puts a core and its driver into the graph: the thin operator that all stateful operators share.
 
+use std::sync::Arc;
+
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::ParallelizationContract;
@@ -8,6 +10,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use crate::data::Batch;
+use crate::data::flight::Gauge;
 use crate::dataflow::align::{Core, Driver, Held, Outlet, Progress};
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::packet::Packet;
@@ -21,12 +24,18 @@ struct Ports<'a, 'b> {
     sessions: Vec<OutputBuilderSession<'a, Time, PacketBuilder>>,
     /// One for each output; empty once closed.
     held: &'b mut Vec<Capability<Time>>,
+    gauge: &'b Arc<Gauge>,
 }
 
 impl Outlet<Batch> for Ports<'_, '_> {
-    fn send(&mut self, port: usize, rows: Batch) {
+    fn send(&mut self, port: usize, mut rows: Batch) {
         if rows.is_empty() {
             return;
+        }
+        // A window may give more rows than it took in: they hold the sources back like those of a source,
+        // until whoever is next has taken them in, which needs no further input.
+        if rows.flight.is_none() {
+            rows.flight = Some(Arc::new(self.gauge.depart(rows.len(), rows.bytes())));
         }
         let capability = &self.held[port];
         if cfg!(feature = "checked") {
@@ -49,12 +58,13 @@ impl Held<Batch> for Ports<'_, '_> {
 }
 
 /// Adds an operator named `name` that runs `core` over `inputs`, each with its pact, and has `ports`
-/// outputs.
+/// outputs. What it sends is counted by `gauge`.
 pub fn drive<'scope, C, P>(
     name: &str,
     inputs: Vec<(Packets<'scope>, P)>,
     ports: usize,
     core: C,
+    gauge: Arc<Gauge>,
     mut chaos: Chaos,
 ) -> Vec<Packets<'scope>>
 where
@@ -76,7 +86,7 @@ where
         let mut driver = Driver::new(core, 0);
         move |frontiers| {
             let sessions = outputs.iter_mut().map(OutputBuilder::activate).collect();
-            let mut ports = Ports { sessions, held: &mut held };
+            let mut ports = Ports { sessions, held: &mut held, gauge: &gauge };
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, packet| {
                     let stamp = capability.stamp().iter().fold(Time::END, |m, t| m.meet(*t));

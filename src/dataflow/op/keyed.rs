@@ -19,6 +19,7 @@ use super::running::Running;
 use super::session::Sessions;
 use super::upstream::UpstreamWindows;
 use super::window::TimeWindows;
+use crate::data::flight::Gauge;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Core;
 use crate::dataflow::chaos::Chaos;
@@ -33,6 +34,7 @@ struct Parts<'scope, 'a> {
     /// Types of the input's columns.
     types: Vec<DataType>,
     counters: Arc<Counters>,
+    gauge: Arc<Gauge>,
     chaos: Chaos,
 }
 
@@ -43,9 +45,10 @@ pub fn keyed<'scope>(
     keyed: &Keyed,
     types: Vec<DataType>,
     counters: Arc<Counters>,
+    gauge: Arc<Gauge>,
     chaos: Chaos,
 ) -> Vec<Packets<'scope>> {
-    let parts = Parts { name, input, keyed, types, counters, chaos };
+    let parts = Parts { name, input, keyed, types, counters, gauge, chaos };
     let counters = parts.counters.clone();
     match &keyed.kind {
         KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
@@ -77,6 +80,7 @@ impl<'scope> Parts<'scope, '_> {
                 let tz = tz.as_ref().map(|tz| tz.parse().expect("the compiler checked the time zone"));
                 let assigner = Assigner::new(*size_ns, *slide_ns, *offset_ns, tz);
                 let core = TimeWindows::new(assigner, self.keyed.lateness_ns, body, self.late(), counters);
+                let core = if self.chaos.is_on() { core.with_emit_rows(2) } else { core };
                 self.drive(core)
             }
             Windows::Session { gap_ns } => self.ordered(Sessions::new(*gap_ns, body, counters)),
@@ -101,6 +105,6 @@ impl<'scope> Parts<'scope, '_> {
         let key = format!("{} key", self.name);
         let rows = key_by(&key, self.input, self.keyed.key.clone(), self.counters);
         let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
-        drive(self.name, inputs, 1 + self.keyed.keeps_late as usize, core, self.chaos)
+        drive(self.name, inputs, 1 + self.keyed.keeps_late as usize, core, self.gauge, self.chaos)
     }
 }

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod distinct;
 pub mod driven;
 pub mod keyed;
+pub mod lanes;
 pub mod late;
 pub mod limit;
 pub mod merge;

@@ -1,22 +1,20 @@
 //! The ends of the graph: rows go to the writer as they come, or in one order whatever made them.
 //!
-//! Text rows are encoded where they were made, on every worker; the ordered sink merges encoded rows by
-//! (`_at`, stream, key, `_seq`) on the first worker as the watermark passes, and what it holds until then
-//! is state like any other. Columnar formats have a file per stream, so that only the order within a
+//! Text rows are encoded and sorted where they were made, on every worker; the ordered sink merges encoded
+//! rows by (`_at`, stream, key, `_seq`) on the first worker as the watermark passes, and what it holds
+//! until then is state like any other. Columnar formats have a file per stream, so that only the order within a
 //! stream matters to them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
 use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
+use super::lanes::merge;
 use super::order::{Clock, Runs, by_key, by_seq, by_value, sorted};
-use crate::data::{Batch, DataType, Keys, Seq};
+use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::stop::{Stop, StopReason};
 
@@ -24,6 +22,9 @@ use crate::dataflow::stop::{Stop, StopReason};
 pub trait Writer: Send {
     /// Writes rows of output number `stream`. Of a text format, the one column holds the encoded rows.
     fn write(&mut self, stream: usize, rows: &Batch) -> Result<(), WriteError>;
+
+    /// Writes encoded rows of output number `stream`, one of a text format.
+    fn write_text(&mut self, stream: usize, rows: &[u8]) -> Result<(), WriteError>;
 
     /// Makes what was written visible to readers.
     fn flush(&mut self) -> Result<(), WriteError>;
@@ -62,6 +63,10 @@ impl SharedWriter {
         self.with(|w| w.write(stream, rows));
     }
 
+    pub fn write_text(&self, stream: usize, rows: &[u8]) {
+        self.with(|w| w.write_text(stream, rows));
+    }
+
     pub fn flush(&self) {
         self.with(|w| w.flush());
     }
@@ -95,11 +100,14 @@ pub enum Form {
     Columns(Vec<DataType>),
 }
 
-/// See the module's doc; input `i` carries the rows of output `i`.
+/// See the module's doc; input `i` carries the rows of output `i`, those of text formats in the order of
+/// [`in_text_order`](super::lanes::in_text_order).
 pub struct OrderedSink {
     forms: Vec<Form>,
     /// By output: its place among the outputs by name, which decides between rows of one place.
     ranks: Vec<usize>,
+    /// By rank: the output.
+    by_rank: Vec<usize>,
     waiting: Vec<Runs>,
     counters: Vec<Arc<Counters>>,
     writer: SharedWriter,
@@ -110,29 +118,10 @@ impl OrderedSink {
     pub fn new(names: &[&str], forms: Vec<Form>, counters: Vec<Arc<Counters>>, writer: SharedWriter) -> OrderedSink {
         let waiting = counters.iter().map(|_| Runs::new(Clock::Place)).collect();
         let rank = |i: usize| (0..names.len()).filter(|&j| (names[j], j) < (names[i], i)).count();
-        let ranks = (0..names.len()).map(rank).collect();
-        OrderedSink { forms, ranks, waiting, counters, writer }
-    }
-
-    fn write_text(&self, released: Vec<Batch>) {
-        let all = Batch::concat(&uniform(released));
-        let (text, stream) = (all.columns[0].clone(), all.columns[1].clone());
-        let (text, stream) = (text.as_binary::<i32>(), stream.as_primitive::<Int64Type>().values());
-        let rows = sorted(all, |b, x, y| {
-            let places = b.places();
-            let by_place = places[x].cmp(&places[y]).then_with(|| stream[x].cmp(&stream[y]));
-            let by_origin = by_place.then_with(|| by_key(b, x, y)).then_with(|| by_seq(b, x, y));
-            by_origin.then_with(|| text.value(x).cmp(text.value(y)))
-        });
-        let stream = rows.columns[1].clone();
-        let stream = stream.as_primitive::<Int64Type>().values();
-        let mut from = 0;
-        while from < rows.len() {
-            let to = from + stream[from..].iter().take_while(|s| **s == stream[from]).count();
-            let output = self.ranks.iter().position(|r| *r as i64 == stream[from]).expect("a rank of an output");
-            self.writer.write(output, &rows.slice(from, to - from));
-            from = to;
-        }
+        let ranks: Vec<usize> = (0..names.len()).map(rank).collect();
+        let mut by_rank = vec![0; ranks.len()];
+        ranks.iter().enumerate().for_each(|(output, rank)| by_rank[*rank] = output);
+        OrderedSink { forms, ranks, by_rank, waiting, counters, writer }
     }
 
     fn write_columns(&self, stream: usize, released: Vec<Batch>, types: &[DataType]) {
@@ -144,25 +133,6 @@ impl OrderedSink {
         });
         self.writer.write(stream, &rows);
     }
-}
-
-/// Adds the column that tells the stream, by its rank.
-fn tag(batch: Batch, rank: usize) -> Batch {
-    let mut columns = batch.columns.clone();
-    columns.push(Arc::new(Int64Array::from(vec![rank as i64; batch.len()])) as ArrayRef);
-    Batch { columns, ..batch }
-}
-
-/// Rows of different streams, some with and some without keys and `_seq`: gives all of them both.
-fn uniform(batches: Vec<Batch>) -> Vec<Batch> {
-    let some_keys = batches.iter().any(|b| b.keys.is_some());
-    let some_seq = batches.iter().any(|b| b.seq.is_some());
-    let complete = |b: Batch| {
-        let keys = b.keys.clone().or_else(|| some_keys.then(|| Arc::new(Keys::none(b.len()))));
-        let seq = b.seq.clone().or_else(|| some_seq.then(|| Seq::zeros(b.len())));
-        Batch { keys, seq, ..b }
-    };
-    batches.into_iter().map(complete).collect()
 }
 
 impl Core for OrderedSink {
@@ -180,13 +150,13 @@ impl Core for OrderedSink {
             let rows = self.waiting[stream].release(watermark);
             wrote |= !rows.is_empty();
             match &self.forms[stream] {
-                Form::Text => text.extend(rows.into_iter().map(|b| tag(b, self.ranks[stream]))),
+                Form::Text => text.extend(rows.into_iter().map(|b| (self.ranks[stream], b))),
                 Form::Columns(types) if !rows.is_empty() => self.write_columns(stream, rows, types),
                 Form::Columns(_) => {}
             }
         }
         if !text.is_empty() {
-            self.write_text(text);
+            merge(text, &mut |rank, rows| self.writer.write_text(self.by_rank[rank], rows));
         }
         if wrote {
             self.writer.flush();

@@ -19,6 +19,7 @@ use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets, drive};
 use super::source::now_ns;
 use super::window::send_in_slices;
+use crate::data::flight::Gauge;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::chaos::Chaos;
@@ -33,12 +34,13 @@ pub fn timer<'scope>(
     inputs: Vec<Packets<'scope>>,
     period_ns: i64,
     counters: Arc<Counters>,
+    gauge: Arc<Gauge>,
     chaos: Chaos,
 ) -> Vec<Packets<'scope>> {
     let spans = inputs.into_iter().map(|input| map_batches(&format!("{name} span"), input, span));
     let all = scope.concatenate(spans.collect::<Vec<_>>());
     let core = Ticks { period_ns, first: None, last: i64::MIN, next: None, count: 0, counters };
-    drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, chaos)
+    drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, gauge, chaos)
 }
 
 /// Adds a timer that follows the clock; ticks are made on the first worker.

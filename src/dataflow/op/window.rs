@@ -31,7 +31,20 @@ struct Near {
 }
 
 /// Most rows in a batch that leaves.
-pub const EMIT_ROWS: usize = 1 << 16;
+pub const EMIT_ROWS: usize = 1 << 14;
+/// Rows that leave before other operators get their turn. They wait for those in memory, while a
+/// window may have millions; with fewer, more input would be read before the window is through.
+const ROWS_PER_ACTIVATION: usize = 4 * EMIT_ROWS;
+
+/// A window whose rows are leaving.
+struct Firing {
+    end: i64,
+    bounds: (i64, i64),
+    /// Slots of all its panes, by key.
+    members: Vec<u32>,
+    /// Members whose rows have left.
+    sent: usize,
+}
 
 /// See the module's doc.
 pub struct TimeWindows<B> {
@@ -43,13 +56,23 @@ pub struct TimeWindows<B> {
     panes: Table<Pane>,
     /// Ends of the windows that have a pane and have not fired.
     pending: BTreeSet<i64>,
+    /// No longer in `pending`; its panes stay as they are until all its rows have left, since rows that
+    /// come meanwhile are late for it.
+    firing: Option<Firing>,
+    emit_rows: usize,
     slots: Vec<u32>,
 }
 
 impl<B: Body> TimeWindows<B> {
     pub fn new(assigner: Assigner, lateness_ns: i64, body: B, late: late::Late, counters: Arc<Counters>) -> Self {
         let (panes, pending, slots) = (Table::default(), BTreeSet::new(), Vec::new());
-        TimeWindows { assigner, lateness_ns, body, counters, late, panes, pending, slots }
+        let (firing, emit_rows) = (None, EMIT_ROWS);
+        TimeWindows { assigner, lateness_ns, body, counters, late, panes, pending, firing, emit_rows, slots }
+    }
+
+    /// With batches of at most `rows` rows, so that small windows of tests leave piece by piece as well.
+    pub fn with_emit_rows(self, rows: usize) -> Self {
+        TimeWindows { emit_rows: rows, ..self }
     }
 
     /// The pane and first open window of a row, or how late the row is for the last of its windows.
@@ -91,15 +114,46 @@ impl<B: Body> TimeWindows<B> {
         }
     }
 
-    fn fire_window(&mut self, end: i64, out: &mut dyn Outlet<Batch>) {
+    /// Begins to fire the window that ends at `end`; how many rows have left at once.
+    fn begin_window(&mut self, end: i64, out: &mut dyn Outlet<Batch>) -> usize {
         let errors = Errors::default();
-        let rows = match self.slide(end, &errors) {
-            Some(rows) => rows,
-            None => self.merge_panes(end, &errors),
-        };
+        if let Some(rows) = self.slide(end, &errors) {
+            let count = rows.len();
+            self.counters.add_errors(errors.count());
+            send_in_slices(rows, &self.counters, out);
+            self.drop_panes(end);
+            return count;
+        }
+        let start = self.assigner.start(end);
+        let mut members: Vec<u32> = Vec::new();
+        for ((_, first), slots) in self.panes.range((start, i64::MIN)..(end, i64::MIN)) {
+            if first <= end {
+                members.extend(slots.iter());
+            }
+        }
+        sort_by_key(&self.panes, &mut members);
+        let bounds = (self.assigner.instant(start), self.assigner.instant(end));
+        self.firing = Some(Firing { end, bounds, members, sent: 0 });
+        0
+    }
+
+    /// Sends a batch of the window that is firing; how many rows it had.
+    fn continue_window(&mut self, out: &mut dyn Outlet<Batch>) -> usize {
+        let Some(firing) = &mut self.firing else { return 0 };
+        let rest = &firing.members[firing.sent..];
+        let slots = &rest[..whole_groups(&self.panes, rest, self.emit_rows)];
+        let errors = Errors::default();
+        let rows = self.body.emit(groups_in_order(&self.panes, slots.to_vec(), firing.bounds), &errors);
+        firing.sent += slots.len();
+        if firing.sent == firing.members.len() {
+            let end = firing.end;
+            self.firing = None;
+            self.drop_panes(end);
+        }
         self.counters.add_errors(errors.count());
+        let count = rows.len();
         send_in_slices(rows, &self.counters, out);
-        self.drop_panes(end);
+        count
     }
 
     /// The rows of a window of several panes, where the body knows how to slide over them.
@@ -117,19 +171,6 @@ impl<B: Body> TimeWindows<B> {
             first_end: &|pane| assigner.first_end(pane),
         };
         self.body.slide(&window, errors)
-    }
-
-    /// The rows of a window, from all its panes.
-    fn merge_panes(&mut self, end: i64, errors: &Errors) -> Batch {
-        let start = self.assigner.start(end);
-        let mut members: Vec<u32> = Vec::new();
-        for ((_, first), slots) in self.panes.range((start, i64::MIN)..(end, i64::MIN)) {
-            if first <= end {
-                members.extend(slots.iter());
-            }
-        }
-        let bounds = (self.assigner.instant(start), self.assigner.instant(end));
-        self.body.emit(groups_of(&self.panes, members, bounds), errors)
     }
 
     /// Drops the panes whose last window has fired.
@@ -177,12 +218,19 @@ impl<B: Body> Core for TimeWindows<B> {
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
-        while let Some(&end) = self.pending.first() {
-            if self.deadline(end) > watermark {
-                break;
+        let mut sent = 0;
+        loop {
+            if self.firing.is_some() {
+                sent += self.continue_window(out);
+            } else {
+                let due = self.pending.first().copied().filter(|end| self.deadline(*end) <= watermark);
+                let Some(end) = due else { break };
+                self.pending.pop_first();
+                sent += self.begin_window(end, out);
             }
-            self.pending.pop_first();
-            self.fire_window(end, out);
+            if sent >= ROWS_PER_ACTIVATION.min(4 * self.emit_rows) {
+                return Progress::Yielded;
+            }
         }
         self.counters.set_state(self.panes.len(), self.panes.bytes() + self.body.bytes());
         Progress::Done
@@ -199,9 +247,39 @@ impl<B: Body> Core for TimeWindows<B> {
 }
 
 /// The groups that `members`, slots of `table`, make for a window: by key, in the order of the keys.
-pub fn groups_of<S: Ord + Copy>(table: &Table<S>, mut members: Vec<u32>, (start, end): (i64, i64)) -> Groups {
-    members.sort_unstable_by(|&a, &b| table.key(a).cmp(table.key(b)));
-    let (mut data, mut offsets) = (Vec::new(), vec![0u32]);
+pub fn groups_of<S: Ord + Copy>(table: &Table<S>, mut members: Vec<u32>, bounds: (i64, i64)) -> Groups {
+    sort_by_key(table, &mut members);
+    groups_in_order(table, members, bounds)
+}
+
+/// Sorts slots by their keys. Nearly always eight bytes behind what all keys have in common decide, and
+/// those are compared without a look at the table.
+fn sort_by_key<S: Ord + Copy>(table: &Table<S>, members: &mut [u32]) {
+    let Some(first) = members.first().map(|&slot| table.key(slot)) else { return };
+    let common = |n: usize, key: &[u8]| first[..n].iter().zip(key).take_while(|(a, b)| a == b).count();
+    let shared = members.iter().fold(first.len(), |n, &slot| common(n, table.key(slot)));
+    let word = |slot: u32| {
+        let rest = &table.key(slot)[shared..];
+        let mut bytes = [0; 8];
+        let len = rest.len().min(8);
+        bytes[..len].copy_from_slice(&rest[..len]);
+        u64::from_be_bytes(bytes)
+    };
+    let mut order: Vec<(u64, u32)> = members.iter().map(|&slot| (word(slot), slot)).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| table.key(a.1).cmp(table.key(b.1))));
+    members.iter_mut().zip(order).for_each(|(member, (_, slot))| *member = slot);
+}
+
+/// How many of `members`, sorted by key, make `wanted` of them into whole groups.
+fn whole_groups<S: Ord + Copy>(table: &Table<S>, members: &[u32], wanted: usize) -> usize {
+    let wanted = wanted.max(1).min(members.len());
+    let Some(last) = members[..wanted].last().map(|&slot| table.key(slot)) else { return 0 };
+    wanted + members[wanted..].iter().take_while(|&&slot| table.key(slot) == last).count()
+}
+
+/// The groups that `members`, sorted by key, make for a window.
+fn groups_in_order<S: Ord + Copy>(table: &Table<S>, members: Vec<u32>, (start, end): (i64, i64)) -> Groups {
+    let (mut data, mut offsets, mut hashes) = (Vec::new(), vec![0u32], Vec::new());
     let mut into = Vec::with_capacity(members.len());
     let mut last: Option<&[u8]> = None;
     for &slot in &members {
@@ -209,12 +287,14 @@ pub fn groups_of<S: Ord + Copy>(table: &Table<S>, mut members: Vec<u32>, (start,
         if last != Some(key) {
             data.extend_from_slice(key);
             offsets.push(data.len() as u32);
+            hashes.push(table.hash(slot));
             last = Some(key);
         }
         into.push(offsets.len() as u32 - 2);
     }
-    let count = offsets.len() - 1;
-    Groups { keys: Keys::new(data, offsets), starts: vec![start; count], ends: vec![end; count], into, from: members }
+    let count = hashes.len();
+    let keys = Keys::with_hashes(data, offsets, hashes);
+    Groups { keys, starts: vec![start; count], ends: vec![end; count], into, from: members }
 }
 
 /// Groups of one slot each, in the order given.
@@ -224,7 +304,9 @@ pub fn groups_by_slot<S: Ord + Copy>(table: &Table<S>, slots: Vec<u32>, starts: 
         data.extend_from_slice(table.key(slot));
         offsets.push(data.len() as u32);
     }
-    Groups { keys: Keys::new(data, offsets), starts, ends, into: (0..slots.len() as u32).collect(), from: slots }
+    let hashes = slots.iter().map(|&slot| table.hash(slot)).collect();
+    let keys = Keys::with_hashes(data, offsets, hashes);
+    Groups { keys, starts, ends, into: (0..slots.len() as u32).collect(), from: slots }
 }
 
 /// Sends `rows` on the first port in batches of bounded size.
