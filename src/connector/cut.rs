@@ -40,6 +40,8 @@ pub(crate) struct Cutter {
     wanted: usize,
     /// A line that is being dropped: its beginning, and its bytes so far.
     dropping: Option<(Vec<u8>, u64)>,
+    /// Given back, for the next block; empty.
+    spare: Vec<u8>,
 }
 
 impl Cutter {
@@ -53,6 +55,7 @@ impl Cutter {
             index: 0,
             wanted: BLOCK_BYTES,
             dropping: None,
+            spare: Vec::new(),
         }
     }
 
@@ -89,6 +92,15 @@ impl Cutter {
     /// The position of the next block: what is before it has been handed out.
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Takes a buffer that a later block may have.
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        // That of a very long line is not worth keeping.
+        if buffer.capacity() <= 2 * BLOCK_BYTES {
+            buffer.clear();
+            self.spare = buffer;
+        }
     }
 
     /// Where to append bytes of the stream.
@@ -149,7 +161,8 @@ impl Cutter {
 
     fn hand_out(&mut self, end: usize) -> Block {
         let step = self.step();
-        let mut rest = Vec::with_capacity(self.buffer.len() - end + step);
+        let mut rest = std::mem::take(&mut self.spare);
+        rest.reserve(self.buffer.len() - end + step);
         rest.extend_from_slice(&self.buffer[end..]);
         self.wanted = self.wanted.saturating_sub(end) + step;
         self.buffer.truncate(end);

@@ -1,6 +1,6 @@
 //! Plain files of lines, read block by block by whoever holds the reader.
 //!
-//! A read is one system call into a fresh buffer, so that the lock around a reader that many workers
+//! A read is a few system calls into a buffer that is used again, so that the lock around a reader that many workers
 //! share is held for about as long as the copy from the page cache takes.
 
 use std::fs::File;
@@ -67,6 +67,10 @@ impl BlockReader for FileReader {
 
     fn set_target_bytes(&mut self, bytes: usize) {
         self.text.set_target_bytes(bytes);
+    }
+
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        self.text.recycle(buffer);
     }
 
     fn seek(&mut self, position: u64) -> Result<(), ReadError> {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::BlockData;
 use super::arrivals::{Arrivals, arrive, first_time, in_flight};
 use super::format::Decoder;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
@@ -31,7 +32,7 @@ use crate::expr::Errors;
 /// Bytes in flight for each worker beyond which no further block is claimed. A few blocks keep everybody
 /// busy; more would let a worker run ahead of another, and what lies between them is held in windows
 /// and sinks.
-const IN_FLIGHT_BYTES_PER_WORKER: i64 = 8 << 20;
+const IN_FLIGHT_BYTES_PER_WORKER: i64 = 4 << 20;
 const IN_FLIGHT_BYTES_MAX: i64 = 64 << 20;
 /// Blocks that a worker may hold, decoded or not, before it claims no more.
 const HELD_BLOCKS_MAX: usize = 2;
@@ -114,6 +115,8 @@ pub struct Reader {
     decoders: Vec<Box<dyn Decoder>>,
     held: VecDeque<Held>,
     epoch: u64,
+    /// The bytes of the last block, decoded: the next reader gets them to read into.
+    spare: Option<Vec<u8>>,
 }
 
 struct Held {
@@ -274,7 +277,7 @@ impl Intake {
     pub fn reader(self: &Arc<Self>) -> Reader {
         self.readers.fetch_add(1, Ordering::Relaxed);
         let decoders = self.decoders.iter().map(|make| make()).collect();
-        Reader { intake: self.clone(), decoders, held: VecDeque::new(), epoch: 0 }
+        Reader { intake: self.clone(), decoders, held: VecDeque::new(), epoch: 0, spare: None }
     }
 }
 
@@ -387,6 +390,7 @@ impl Reader {
             }
             let open = reader.as_mut().expect("it was just opened");
             open.set_target_bytes(self.intake.block_bytes.load(Ordering::Relaxed));
+            self.spare.take().into_iter().for_each(|buffer| open.recycle(buffer));
             let polled = open.poll_block()?;
             partition.read_bytes.store(open.read_bytes(), Ordering::Relaxed);
             partition.size_bytes.store(open.size_bytes().unwrap_or(0), Ordering::Relaxed);
@@ -420,6 +424,9 @@ impl Reader {
             confirms_within_ns: max_ahead_ns.unwrap_or(0),
         };
         lock(&partition.progress).publish(claim.index, times);
+        if let BlockData::Bytes(bytes) = block.data {
+            self.spare = Some(bytes);
+        }
         let rows = arrivals.rows;
         self.held.push_back(Held { partition: index, claim, arrivals });
         Ok(Read::Block(rows))

@@ -43,6 +43,10 @@ pub trait BlockReader: Send {
     /// How many bytes the next blocks should have (or rows, for generators); at least 1.
     fn set_target_bytes(&mut self, bytes: usize);
 
+    /// Gives back the buffer of a block, which a reader may fill again: a fresh one of that size costs a
+    /// page fault for every few KB.
+    fn recycle(&mut self, _buffer: Vec<u8>) {}
+
     /// Continues at the row at `position`, which was the position of a block or the end of one.
     ///
     /// # Errors

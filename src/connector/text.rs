@@ -76,6 +76,10 @@ impl TextBlocks {
         self.cutter.set_target_bytes(bytes);
     }
 
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        self.cutter.recycle(buffer);
+    }
+
     pub(crate) fn position(&self) -> u64 {
         self.cutter.position().max(self.resume)
     }

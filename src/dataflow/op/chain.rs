@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, NullArray};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
@@ -62,14 +62,28 @@ pub fn chain<'scope>(name: &str, input: Packets<'scope>, steps: Vec<Step>, count
     })
 }
 
-/// Adds the operator that encodes the key by which the rows will be exchanged.
-pub fn key_by<'scope>(name: &str, input: Packets<'scope>, key: Vec<Expr>, counters: Arc<Counters>) -> Packets<'scope> {
+/// Adds the operator that encodes the key by which the rows will be exchanged. Of columns that are not
+/// `read` only the places remain: what is exchanged is copied.
+pub fn key_by<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    key: Vec<Expr>,
+    read: Option<Vec<usize>>,
+    counters: Arc<Counters>,
+) -> Packets<'scope> {
     let types: Vec<DataType> = key.iter().map(Expr::data_type).collect();
     map_batches(name, input, move |batch| {
         let errors = Errors::default();
         let columns: Vec<_> = key.iter().zip(&types).map(|(e, t)| (evaluate(e, &batch, &errors), t.clone())).collect();
         counters.add_errors(errors.count());
-        Batch { keys: Some(Arc::new(encode_keys(&columns, batch.len()))), ..batch }
+        let keys = Some(Arc::new(encode_keys(&columns, batch.len())));
+        let mut columns = batch.columns;
+        if let Some(read) = &read {
+            let nothing: ArrayRef = Arc::new(NullArray::new(batch.time.len()));
+            let unread = columns.iter_mut().enumerate().filter(|(i, _)| !read.contains(i));
+            unread.for_each(|(_, column)| *column = nothing.clone());
+        }
+        Batch { columns, keys, ..batch }
     })
 }
 

@@ -103,8 +103,23 @@ impl<'scope> Parts<'scope, '_> {
 
     fn drive(self, core: impl Core<Rows = Batch> + 'static) -> Vec<Packets<'scope>> {
         let key = format!("{} key", self.name);
-        let rows = key_by(&key, self.input, self.keyed.key.clone(), self.counters);
+        let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.counters);
         let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
         drive(self.name, inputs, 1 + self.keyed.keeps_late as usize, core, self.gauge, self.chaos)
+    }
+}
+
+/// The columns that the operator reads; `None`: all.
+fn columns_read(keyed: &Keyed) -> Option<Vec<usize>> {
+    match &keyed.kind {
+        // Sessions and count windows order their rows first, by all their columns if need be.
+        KeyedKind::Window { windows: Windows::Time { .. }, body: WindowBody::Aggregate { aggregates } }
+            if !keyed.keeps_late =>
+        {
+            Some(aggregates.iter().flat_map(|a| a.args.iter().copied()).collect())
+        }
+        KeyedKind::Window { .. } | KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
+            None
+        }
     }
 }
