@@ -171,10 +171,12 @@ fn stop_on_signals(stop: &Arc<Stop>) {
     });
 }
 
+/// A reader that has gone is the end of a run like any other, and nobody wants to hear of it.
 fn print_report(args: &RunArgs, report: &Report) {
+    let is_closed = matches!(report.stopped, Some(StopReason::Closed));
     if args.stats.is_some() {
         eprintln!("{}", report.to_json());
-    } else if !args.quiet {
+    } else if !args.quiet && !is_closed {
         eprint!("{}", report.to_text());
     }
 }

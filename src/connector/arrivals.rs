@@ -117,7 +117,8 @@ impl Arrivals {
                 batch.at = self.places_of(output.ty, before, out_of_order_ns, floor).map(ScalarBuffer::from);
             }
             WatermarkStrategy::AtEnd => {}
-            WatermarkStrategy::ProcessingTime => batch.time = vec![self.arrival_ns; batch.len()].into(),
+            // Another worker may have looked at the clock later, and gone by it already.
+            WatermarkStrategy::ProcessingTime => batch.time = vec![self.arrival_ns.max(floor); batch.len()].into(),
         }
         if output.seq {
             let partition = vec![rank; batch.len()].into();

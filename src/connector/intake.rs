@@ -9,14 +9,17 @@
 //! 1. A block's rows leave once, from the worker that claimed it, after all earlier blocks of the
 //!    partition are published.
 //! 2. [`Reader::frontier`] is never after a place of a row that the worker still sends.
-//! 3. The gate stops claiming only: a block that is claimed is always decoded, and time moves on.
+//! 3. The gate stops claiming only: a block that is claimed is always decoded, and time moves on. A
+//!    partition that was silent is looked at even so, since nobody may go by its silence otherwise; one
+//!    block of each may so come in beyond the bound.
 //!
-//! Nothing here knows timely; the source operator asks a `Reader` for work when it is scheduled.
+//! Nothing here knows timely, and nothing looks at a clock; the source operator asks a `Reader` for work
+//! when it is scheduled, and says what time it is.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::BlockData;
 use super::arrivals::{Arrivals, arrive, first_time, in_flight};
@@ -24,6 +27,7 @@ use super::format::Decoder;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
 use super::progress::{Claim, Progress, Times, watermark};
 use super::rejects::Rejects;
+use super::silence::{Idled, Silence};
 use super::spec::{Source, SourceOutput, WatermarkStrategy};
 use crate::data::Batch;
 use crate::data::flight::Gauge;
@@ -40,6 +44,10 @@ const HELD_BLOCKS_MAX: usize = 2;
 const MAX_DRIFT_ROWS: u64 = 1_000_000;
 /// How often silent partitions are looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(5);
+/// How soon to come again when the gate is shut. Much is in flight then, so that nothing waits for it.
+const GATED_WAIT: Duration = Duration::from_micros(500);
+/// How soon to come again when another worker decodes the block before one's own.
+const TURN_WAIT: Duration = Duration::from_micros(50);
 /// How much of a partition is read to learn its first time.
 const PEEK_BYTES: usize = 64 << 10;
 
@@ -66,8 +74,18 @@ pub struct Partition {
     ahead_rows: AtomicU64,
     pub read_bytes: AtomicU64,
     pub size_bytes: AtomicU64,
-    /// Since when a live partition has had nothing to read.
-    silent_since: Mutex<Option<Instant>>,
+    silence: Mutex<Silence>,
+    /// What `idle` has done to it.
+    idled: Mutex<Idled>,
+}
+
+/// What the clocks say when a reader is asked to work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// ns since 1970: when rows that are read now arrive.
+    pub arrival_ns: i64,
+    /// ns on a clock that is never set: what silence is measured with.
+    pub steady_ns: i64,
 }
 
 /// What the workers of a process share.
@@ -81,8 +99,8 @@ pub struct Intake {
     epoch_wanted: AtomicU64,
     block_bytes: AtomicUsize,
     wakers: Mutex<Vec<Wake>>,
-    /// When silent partitions were last looked at.
-    idle_checked: Mutex<Instant>,
+    /// When silent partitions were last looked at, on the steady clock; `None` before the first time.
+    idle_checked_ns: Mutex<Option<i64>>,
     /// Workers that read.
     readers: AtomicUsize,
 }
@@ -144,13 +162,14 @@ impl Partition {
             ahead_rows: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
-            silent_since: Mutex::new(None),
+            silence: Mutex::default(),
+            idled: Mutex::default(),
         }
     }
 
-    /// How long it has had nothing to read.
-    fn silent_ns(&self) -> i64 {
-        lock(&self.silent_since).map_or(0, |since| since.elapsed().as_nanos() as i64)
+    /// What `idle` has done to it so far.
+    pub fn idled(&self) -> Idled {
+        *lock(&self.idled)
     }
 
     /// Where an output's watermark stands for blocks not yet claimed; `None` when it has ended.
@@ -177,7 +196,7 @@ impl Intake {
             epoch_wanted: AtomicU64::new(0),
             block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
             wakers: Mutex::default(),
-            idle_checked: Mutex::new(Instant::now()),
+            idle_checked_ns: Mutex::new(None),
             readers: AtomicUsize::new(0),
         }
     }
@@ -237,34 +256,56 @@ impl Intake {
         known.min_by_key(|(_, greatest)| *greatest)
     }
 
-    /// Lets time go on where live partitions are silent: one that has been for an output's `idle` follows
-    /// the least watermark of those that are not; when all are, each moves on with the clock from where
-    /// it was.
-    fn pass_idle_time(&self, now_ns: i64) {
-        let mut checked = lock(&self.idle_checked);
-        let elapsed = checked.elapsed();
-        if elapsed < IDLE_CHECK {
+    /// Lets time go on where no rows do. A live partition that has been silent for an output's `idle`
+    /// follows the least watermark of those that have not; when all have, each moves on with the clock
+    /// from where it was. An output that goes by the arrival clock goes by it without rows too.
+    fn pass_idle_time(&self, now: Now) {
+        let mut checked = lock(&self.idle_checked_ns);
+        if checked.is_some_and(|before| now.steady_ns - before < IDLE_CHECK.as_nanos() as i64) {
             return;
         }
-        *checked = Instant::now();
-        let silent_ns: Vec<i64> = self.partitions.iter().map(Partition::silent_ns).collect();
-        for (index, partition) in self.partitions.iter().enumerate().filter(|(_, p)| p.live) {
+        *checked = Some(now.steady_ns);
+        let silences: Vec<Silence> = self.partitions.iter().map(|p| lock(&p.silence).account()).collect();
+        for (partition, silence) in self.partitions.iter().zip(&silences).filter(|(p, _)| p.live) {
+            let mut moved: Option<i64> = None;
             for (output, spec) in self.sources[partition.source].outputs.iter().enumerate() {
-                if silent_ns[index] < spec.watermark.idle_ns {
-                    continue;
-                }
                 let Some(own) = partition.watermark(output, spec) else { continue };
-                let busy = self.partitions.iter().zip(&silent_ns).filter(|(_, ns)| **ns < spec.watermark.idle_ns);
-                let others = busy.filter_map(|(p, _)| self.least_watermark(p)).min();
-                let to = match (spec.watermark.strategy, others) {
-                    (WatermarkStrategy::ProcessingTime, _) => now_ns,
-                    (_, Some(others)) => others,
-                    (_, None) if own == i64::MIN => own,
-                    (_, None) => own.saturating_add(elapsed.as_nanos() as i64),
+                let to = match spec.watermark.strategy {
+                    WatermarkStrategy::ProcessingTime => now.arrival_ns,
+                    WatermarkStrategy::AtEnd => continue,
+                    WatermarkStrategy::BoundedOutOfOrderness { .. } => {
+                        let Some(to) = self.idle_watermark(own, silence, &silences, spec.watermark.idle_ns) else {
+                            continue;
+                        };
+                        moved = moved.max((to > own).then(|| to.saturating_sub(own)));
+                        to
+                    }
                 };
                 lock(&partition.progress).raise_floor(output, to);
             }
+            if let Some(moved_ns) = moved {
+                lock(&partition.idled).add(silence, moved_ns);
+            }
         }
+    }
+
+    /// Where an output's watermark `own` goes behind a partition of that `silence`; `None` when it has
+    /// not been silent for `idle_ns`.
+    fn idle_watermark(&self, own: i64, silence: &Silence, silences: &[Silence], idle_ns: i64) -> Option<i64> {
+        let passed_ns = silence.passed_ns(idle_ns)?;
+        let busy = self.partitions.iter().zip(silences).filter(|(_, s)| !s.has_lasted(idle_ns));
+        let others = busy.filter_map(|(p, _)| self.least_watermark(p)).min();
+        match others {
+            Some(others) => Some(others),
+            None if own == i64::MIN => None,
+            None => Some(own.saturating_add(passed_ns)),
+        }
+    }
+
+    /// Whether a partition holds nobody up, since all who read it go on without it.
+    fn is_idle(&self, partition: &Partition) -> bool {
+        let silence = *lock(&partition.silence);
+        partition.live && self.sources[partition.source].outputs.iter().all(|o| silence.has_lasted(o.watermark.idle_ns))
     }
 
     /// The least watermark that any output has of a partition; `None` when it has ended.
@@ -283,19 +324,28 @@ impl Intake {
 
 impl Reader {
     /// Does one piece of work: enters an epoch, sends a block whose turn has come, or reads another.
-    pub fn work(&mut self, now_ns: i64, depart: &mut dyn FnMut(Departure)) -> Result<Worked, ReadError> {
+    pub fn work(&mut self, now: Now, depart: &mut dyn FnMut(Departure)) -> Result<Worked, ReadError> {
         self.enter_epoch();
-        self.intake.pass_idle_time(now_ns);
+        self.intake.pass_idle_time(now);
         if self.send_next(depart) {
             return Ok(Worked::Busy);
         }
-        if self.held.len() < HELD_BLOCKS_MAX && !self.intake.is_gated() {
-            return self.read_next(now_ns);
+        if self.held.len() >= HELD_BLOCKS_MAX {
+            return Ok(Worked::Wait(TURN_WAIT));
+        }
+        let is_open = !self.intake.is_gated();
+        if self.read_next(now, is_open)? {
+            return Ok(Worked::Busy);
         }
         if self.is_finished() {
             return Ok(Worked::Finished);
         }
-        Ok(Worked::Wait(Duration::from_micros(50)))
+        // Live partitions wake the worker when they have data; the clock moves idle ones.
+        Ok(Worked::Wait(match (self.held.is_empty(), is_open) {
+            (false, _) => TURN_WAIT,
+            (true, false) => GATED_WAIT,
+            (true, true) => IDLE_CHECK,
+        }))
     }
 
     /// The epoch of everything that this worker sends from now on, at least.
@@ -344,39 +394,42 @@ impl Reader {
         }
     }
 
-    /// Claims and decodes a block of the partition that is furthest behind and has one.
-    fn read_next(&mut self, now_ns: i64) -> Result<Worked, ReadError> {
+    /// Claims and decodes a block of the partition that is furthest behind and has one; `false` when
+    /// none has. With the gate shut, only partitions that were silent are looked at.
+    fn read_next(&mut self, now: Now, is_open: bool) -> Result<bool, ReadError> {
         let mut order: Vec<(i64, usize)> = Vec::new();
         for (index, partition) in self.intake.partitions.iter().enumerate() {
             order.extend(lock(&partition.progress).greatest_for(None).map(|greatest| (greatest, index)));
         }
         order.sort_unstable();
-        for (place, &(_, index)) in order.iter().enumerate() {
+        // Whether somebody is further behind, for whom the others must wait. Those who are idle and go by
+        // the others are not waited for: each would wait for the other.
+        let mut is_ahead = false;
+        for (_, index) in order {
             let partition = &self.intake.partitions[index];
-            if place == 0 {
-                partition.ahead_rows.store(0, Ordering::Relaxed);
-            } else if partition.ahead_rows.load(Ordering::Relaxed) > MAX_DRIFT_ROWS {
+            if !is_open && !lock(&partition.silence).is_silent() {
                 continue;
             }
-            match self.read_from(index, now_ns)? {
+            let is_idle = self.intake.is_idle(partition);
+            if !is_ahead {
+                partition.ahead_rows.store(0, Ordering::Relaxed);
+            } else if !is_idle && partition.ahead_rows.load(Ordering::Relaxed) > MAX_DRIFT_ROWS {
+                continue;
+            }
+            match self.read_from(index, now)? {
                 Read::Block(rows) => {
-                    let ahead = if place == 0 { 0 } else { rows as u64 };
+                    let ahead = if is_ahead { rows as u64 } else { 0 };
                     self.intake.partitions[index].ahead_rows.fetch_add(ahead, Ordering::Relaxed);
-                    return Ok(Worked::Busy);
+                    return Ok(true);
                 }
-                Read::End => return Ok(Worked::Busy),
-                Read::Nothing => {}
+                Read::End => return Ok(true),
+                Read::Nothing => is_ahead |= !is_idle,
             }
         }
-        if self.is_finished() {
-            return Ok(Worked::Finished);
-        }
-        // Live partitions wake the worker when they have data; the clock moves idle ones.
-        let wait = if self.held.is_empty() { Duration::from_millis(5) } else { Duration::from_micros(50) };
-        Ok(Worked::Wait(wait))
+        Ok(false)
     }
 
-    fn read_from(&mut self, index: usize, now_ns: i64) -> Result<Read, ReadError> {
+    fn read_from(&mut self, index: usize, now: Now) -> Result<Read, ReadError> {
         let partition = &self.intake.partitions[index];
         let (block, claim) = {
             let mut reader = lock(&partition.reader);
@@ -396,7 +449,7 @@ impl Reader {
             partition.size_bytes.store(open.size_bytes().unwrap_or(0), Ordering::Relaxed);
             match polled {
                 Polled::Pending => {
-                    lock(&partition.silent_since).get_or_insert_with(Instant::now);
+                    lock(&partition.silence).found_empty(now.steady_ns);
                     return Ok(Read::Nothing);
                 }
                 Polled::End => {
@@ -407,15 +460,15 @@ impl Reader {
                 Polled::Block(block) => (block, lock(&partition.progress).claim()),
             }
         };
-        *lock(&partition.silent_since) = None;
+        *lock(&partition.silence) = Silence::default();
         let source = &self.intake.sources[partition.source];
         let mut decoded = self.decoders[partition.source].decode(&block);
         if let Some(error) = decoded.failed.take() {
             return Err(error);
         }
         let max_ahead_ns = if partition.live { max_ahead_ns(source) } else { None };
-        let ahead_of = max_ahead_ns.map_or(i64::MAX, |d| now_ns.saturating_add(d));
-        let arrivals = arrive(source, &block, &mut decoded, now_ns, ahead_of);
+        let ahead_of = max_ahead_ns.map_or(i64::MAX, |d| now.arrival_ns.saturating_add(d));
+        let arrivals = arrive(source, &block, &mut decoded, now.arrival_ns, ahead_of);
         self.intake.rejects.add_ahead(partition.source, arrivals.ahead.len() as u64);
         self.intake.rejects.take(partition.source, &partition.name, decoded);
         let times = Times {
@@ -464,8 +517,12 @@ fn event_time(output: &SourceOutput, greatest: i64, floor: i64, arrival_ns: i64)
     }
 }
 
+/// What came of an attempt to read a partition.
 enum Read {
     Block(usize),
     End,
     Nothing,
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ pub mod progress;
 mod pump;
 pub mod rejects;
 pub mod sample;
+pub mod silence;
 pub mod sink;
 
 pub mod spec;

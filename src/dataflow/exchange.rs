@@ -27,7 +27,7 @@ impl Distributor<Packet> for ByKey {
         stamp: &Stamp<T>,
         pushers: &mut [P],
     ) {
-        let batch = std::mem::take(packet).batch;
+        let batch = packet.take();
         let keys = batch.keys.as_ref().expect("rows are keyed before they are exchanged");
         let peers = pushers.len();
         self.rows.resize_with(peers, Vec::new);

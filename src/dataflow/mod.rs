@@ -4,6 +4,7 @@
 pub mod align;
 pub mod chaos;
 pub mod exchange;
+pub mod feedback;
 pub mod op;
 pub mod packet;
 pub mod render;

@@ -16,7 +16,7 @@ use super::op::keyed::keyed;
 use super::op::lanes::in_text_order;
 use super::op::merge::merge;
 use super::op::sink::{Form, OrderedSink, SharedWriter, unordered_sink};
-use super::op::source::sources;
+use super::op::source::{Clock, sources};
 use super::op::timer::{clock, timer};
 use super::stop::Stop;
 use super::time::Time;
@@ -32,6 +32,7 @@ pub struct Context {
     pub plan: Plan,
     pub intake: Arc<Intake>,
     pub stop: Arc<Stop>,
+    pub clock: Clock,
     /// By node.
     pub counters: Vec<Arc<Counters>>,
     /// By output.
@@ -60,7 +61,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
         let node = plan.nodes.iter().position(|n| is_read(&n.op));
         node.map_or_else(Arc::default, |id| context.counters[id].clone())
     };
-    let inputs = sources(scope, &context.intake, &source_counters, &context.stop, chaos(999));
+    let inputs = sources(scope, &context.intake, &source_counters, &context.stop, context.clock, chaos(999));
     let mut nodes: Vec<Rendered<'scope>> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let rows = |input: NodeId| nodes[input].ports[0].clone();

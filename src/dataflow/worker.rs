@@ -9,6 +9,7 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::initialize::Hooks;
 use timely::{CommunicationConfig, WorkerConfig};
 
+use super::feedback::Feedback;
 use super::render::{Context, render};
 use super::time::Time;
 
@@ -28,12 +29,20 @@ pub enum Transport {
 /// Runs `context` on `workers` threads. An error is one of timely's set-up; a worker that panics ends
 /// the process, since its peers would wait for it for ever.
 pub fn run_workers(context: Arc<Context>, workers: usize, transport: Transport) -> Result<(), String> {
+    let is_one_of_several = matches!(transport, Transport::Network { .. });
     let (builders, others) = allocators(workers, transport)?;
     let guards = timely::execute::execute_from(builders, others, WorkerConfig::default(), move |worker| {
         let id = worker.next_dataflow_index();
+        let mut feedback = is_one_of_several
+            .then(|| Feedback::open(worker, workers, context.intake.gauge.clone(), context.stop.clone()));
         worker.dataflow::<Time, _, _>(|scope| render(scope, &context));
         while worker.step_or_park(Some(PARK)) {
-            if context.stop.is_requested() {
+            // Looked at before the exchange, so that the others hear of it before the worker ends.
+            let stops = context.stop.is_requested();
+            if feedback.as_mut().is_some_and(Feedback::exchange) {
+                worker.step();
+            }
+            if stops {
                 // The capabilities are still held: what is open does not fire.
                 worker.drop_dataflow(id);
                 break;

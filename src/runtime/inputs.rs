@@ -1,5 +1,7 @@
 //! The inputs of a plan and the partitions behind them.
 
+use std::sync::Arc;
+
 use super::job::Share;
 use crate::connector::format::{DecoderConfig, decoder};
 use crate::connector::input;
@@ -7,6 +9,7 @@ use crate::connector::intake::{DecoderMaker, Intake, Opener, Partition};
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::{DeadLetters, Rejects};
 use crate::connector::spec::{FileFormat, Input, Source};
+use crate::data::flight::Gauge;
 use crate::plan::physical::Plan;
 
 /// Opens nothing yet, but knows every partition and checks that those to be peeked can be read.
@@ -28,7 +31,8 @@ pub fn open_intake(
     let policies = plan.sources.iter().map(|s| (s.name.clone(), s.on_error, sampled(s))).collect();
     let rejects = Rejects::new(policies, dead_letters);
     let decoders = plan.sources.iter().map(decoder_maker).collect();
-    let intake = Intake::new(plan.sources.clone(), partitions, decoders, rejects, block_bytes);
+    let mut intake = Intake::new(plan.sources.clone(), partitions, decoders, rejects, block_bytes);
+    intake.gauge = Arc::new(Gauge::of_process(share.process));
     intake.peek()?;
     Ok(intake)
 }

@@ -10,9 +10,11 @@ use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_byt
 use crate::connector::intake::Intake;
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::DeadLetters;
+use crate::connector::silence::Idled;
 use crate::connector::sink::{SinkError, dead_letter};
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::sink::{SharedWriter, WriteError, Writer};
+use crate::dataflow::op::source::Clock;
 use crate::dataflow::render::Context;
 use crate::dataflow::stop::Stop;
 use crate::dataflow::worker::{Transport, run_workers};
@@ -98,6 +100,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
         plan: job.plan,
         intake: intake.clone(),
         stop: stop.clone(),
+        clock: Clock::start(),
         counters: counters.clone(),
         output_counters: output_counters.clone(),
         forms: outputs.iter().map(|o| o.form()).collect(),
@@ -108,6 +111,9 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     };
     let context = Arc::new(context);
     run_workers(context.clone(), job.workers, job.transport).map_err(JobError::Worker)?;
+    if cfg!(feature = "checked") && job.share == Share::WHOLE && stop.reason().is_none() {
+        assert_eq!((intake.gauge.rows(), intake.gauge.bytes()), (0, 0), "rows in flight at the end");
+    }
     intake.rejects.close();
     match sinks.lock().unwrap_or_else(PoisonError::into_inner).finish() {
         Ok(()) | Err(SinkError::Closed) => {}
@@ -115,7 +121,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     }
     let plan = &context.plan;
     let names = plan.sources.iter().map(|s| s.name.clone());
-    let sources = names.zip(intake.rejects.read()).map(|(name, rejected)| SourceReport { name, rejected });
+    let sources = names.zip(intake.rejects.read()).enumerate();
+    let sources = sources.map(|(i, (name, rejected))| SourceReport { name, rejected, idled: idled(&intake, i) });
     let nodes = plan.nodes.iter().zip(&counters).enumerate().map(|(id, (node, counters))| NodeReport {
         stream: node.stream.clone(),
         label: node.label.clone(),
@@ -135,6 +142,12 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
         input_bytes: intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
         furthest_behind: intake.furthest_behind().map(|(name, _)| name.to_string()),
     })
+}
+
+/// What `idle` did to the partitions of a source, by their names.
+fn idled(intake: &Intake, source: usize) -> Vec<(String, Idled)> {
+    let of_source = intake.partitions.iter().filter(|p| p.source == source);
+    of_source.map(|p| (p.name.clone(), p.idled())).filter(|(_, idled)| idled.times > 0).collect()
 }
 
 fn open_dead_letters(path: &str, stop: &Arc<Stop>) -> Result<DeadLetters, SinkError> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::connector::rejects::Rejected;
+use crate::connector::silence::Idled;
 use crate::data::time::format_duration;
 use crate::dataflow::op::counters::Counts;
 use crate::dataflow::stop::StopReason;
@@ -35,6 +36,8 @@ pub struct Report {
 pub struct SourceReport {
     pub name: String,
     pub rejected: Rejected,
+    /// By partition, where it did anything.
+    pub idled: Vec<(String, Idled)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +85,13 @@ impl SourceReport {
             let (count, name) = (grouped(rejected.ahead), &source.name);
             let _ = writeln!(out, "{count} rows of {name} were further ahead of the clock than max_ahead");
         }
+        for (partition, idled) in &self.idled {
+            let (times, moved) = (grouped(idled.times), format_duration(idled.moved_ns));
+            let _ = writeln!(
+                out,
+                "{partition} was silent {times} times for idle, and its watermark moved {moved} without rows"
+            );
+        }
         if rejected.filter_errors > 0 {
             let _ =
                 writeln!(out, "{} expression errors in filters of {}", grouped(rejected.filter_errors), source.name);
@@ -96,7 +106,10 @@ impl Report {
 
     /// Adds the report of another process of the same run.
     pub fn add(&mut self, other: Report) {
-        self.sources.iter_mut().zip(other.sources).for_each(|(a, b)| a.rejected.add(b.rejected));
+        self.sources.iter_mut().zip(other.sources).for_each(|(a, b)| {
+            a.rejected.add(b.rejected);
+            a.idled.extend(b.idled);
+        });
         self.nodes.iter_mut().zip(other.nodes).for_each(|(a, b)| a.counts.add(b.counts));
         self.outputs.iter_mut().zip(other.outputs).for_each(|(a, b)| a.rows += b.rows);
         self.stopped = self.stopped.take().or(other.stopped);
@@ -211,7 +224,12 @@ fn source_json(source: &SourceReport) -> Value {
         "unknown_fields": rejected.unknown_fields,
         "expr_errors": rejected.filter_errors,
         "ahead": rejected.ahead,
+        "idled": source.idled.iter().map(idled_json).collect::<Vec<_>>(),
     })
+}
+
+fn idled_json((partition, idled): &(String, Idled)) -> Value {
+    json!({ "partition": partition, "times": idled.times, "moved_ns": idled.moved_ns })
 }
 
 fn node_json(node: &NodeReport) -> Value {

@@ -7,7 +7,7 @@ use super::inputs::open_intake;
 use super::job::Share;
 use super::report::SourceReport;
 use crate::compile::Stages;
-use crate::connector::intake::Worked;
+use crate::connector::intake::{Now, Worked};
 use crate::connector::partition::ReadError;
 use crate::connector::spec::{OnError, Source, SourceType};
 use crate::plan::physical::Plan;
@@ -22,14 +22,14 @@ pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
     let intake = std::sync::Arc::new(open_intake(&plan, Share::WHOLE, None, None)?);
     let mut reader = intake.reader();
     loop {
-        match reader.work(0, &mut drop)? {
+        match reader.work(Now::default(), &mut drop)? {
             Worked::Busy => {}
             Worked::Finished => break,
             Worked::Wait(duration) => std::thread::sleep(duration.min(Duration::from_millis(1))),
         }
     }
     let reports = names.into_iter().zip(intake.rejects.read());
-    Ok(reports.map(|(name, rejected)| SourceReport { name, rejected }).collect())
+    Ok(reports.map(|(name, rejected)| SourceReport { name, rejected, idled: Vec::new() }).collect())
 }
 
 /// The source with its types as they were declared; rows are only looked at.

@@ -96,7 +96,7 @@ pub fn map_batches<'scope>(
     input.unary::<PacketBuilder, _, _, _>(Pipeline, name, |_, _| {
         move |input, output| {
             input.for_each(|capability, packet| {
-                let batch = logic(std::mem::take(packet).batch);
+                let batch = logic(packet.take());
                 if !batch.is_empty() {
                     output.session_with_builder(&capability).give_container(&mut batch.into());
                 }

@@ -90,7 +90,7 @@ where
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, packet| {
                     let stamp = capability.stamp().iter().fold(Time::END, |m, t| m.meet(*t));
-                    driver.receive(stamp, input, std::mem::take(packet).batch, &mut ports);
+                    driver.receive(stamp, input, packet.land(&gauge), &mut ports);
                 });
             }
             let m = frontiers.iter().fold(Time::END, |m, f| m.meet(meet(f.frontier())));

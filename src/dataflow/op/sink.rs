@@ -78,7 +78,7 @@ pub fn unordered_sink(input: Packets<'_>, stream: usize, counters: Arc<Counters>
         move |input, _| {
             let mut wrote = false;
             input.for_each(|_, packet| {
-                let batch = std::mem::take(packet).batch;
+                let batch = packet.take();
                 counters.add_out(batch.len());
                 writer.write(stream, &batch);
                 wrote = true;

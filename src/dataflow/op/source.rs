@@ -5,7 +5,7 @@
 //! partitions behind it), and moves it at most once per activation.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use timely::dataflow::Scope;
 use timely::dataflow::operators::Capability;
@@ -14,7 +14,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
-use crate::connector::intake::{Departure, Intake, Reader, Worked};
+use crate::connector::intake::{Departure, Intake, Now, Reader, Worked};
 use crate::data::Batch;
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::packet::Packet;
@@ -30,6 +30,7 @@ pub fn sources<'scope>(
     intake: &Arc<Intake>,
     counters: &dyn Fn(usize, usize) -> Arc<Counters>,
     stop: &Arc<Stop>,
+    clock: Clock,
     chaos: Chaos,
 ) -> Vec<Vec<Packets<'scope>>> {
     let mut builder = OperatorBuilder::new("sources".to_string(), scope);
@@ -54,8 +55,8 @@ pub fn sources<'scope>(
     let (reader, stop) = (intake.reader(), stop.clone());
     let intake = intake.clone();
     builder.build(move |capabilities| {
-        let mut source =
-            SourceOperator { reader, ports, held: capabilities.into_iter().map(Some).collect(), chaos, intake };
+        let held = capabilities.into_iter().map(Some).collect();
+        let mut source = SourceOperator { reader, ports, held, chaos, intake, clock };
         move |_| {
             if stop.is_requested() {
                 // The capabilities stay, so that open windows do not fire as if the input had ended.
@@ -85,6 +86,7 @@ struct SourceOperator {
     held: Vec<Option<Capability<Time>>>,
     chaos: Chaos,
     intake: Arc<Intake>,
+    clock: Clock,
 }
 
 /// What leaves on a port.
@@ -106,7 +108,7 @@ impl SourceOperator {
         }
         for _ in 0..WORK_PER_ACTIVATION {
             let mut departures = Vec::new();
-            let worked = self.reader.work(now_ns(), &mut |d| departures.push(d))?;
+            let worked = self.reader.work(self.clock.read(), &mut |d| departures.push(d))?;
             departures.into_iter().for_each(|d| self.depart(d, send));
             match worked {
                 Worked::Busy => {}
@@ -167,7 +169,26 @@ impl SourceOperator {
     }
 }
 
-/// The arrival clock: the only clock of the dataflow, for `processing_time`, `idle` and `max_ahead`.
+/// The clocks of the source operator, and with [`now_ns`] the only ones of the dataflow: for
+/// `processing_time`, `idle` and `max_ahead`.
+///
+/// One for all workers of a process, which compare what they read.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    began: Instant,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        Clock { began: Instant::now() }
+    }
+
+    fn read(&self) -> Now {
+        Now { arrival_ns: now_ns(), steady_ns: self.began.elapsed().as_nanos() as i64 }
+    }
+}
+
+/// The arrival clock.
 pub fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }
