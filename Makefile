@@ -18,13 +18,15 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench flights fuzz soak tools
+.PHONY: help demo build test lint tests bench live bounded flights fuzz soak tools
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
 	@echo 'make test    format, lints, documentation and all tests'
 	@echo 'make lint    format, lints and documentation alone'
 	@echo 'make bench   10 M trades against DuckDB and Polars (needs PyPI, 2 GB of disk)'
+	@echo 'make live    latency of a followed file at 50,000 rows/s, and of a window whose writer is silent'
+	@echo 'make bounded memory with 400 files, uneven inputs and a stalled reader (1 GB of disk, 5 minutes)'
 	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
 	@echo 'make soak    100,000 random programs against the interpreter of their plans'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
@@ -54,6 +56,12 @@ tests: tools
 
 bench: build
 	python3 benches/compare.py "$(VARPULIS)"
+
+live: build
+	python3 benches/live.py "$(VARPULIS)"
+
+bounded: build
+	python3 benches/bounded.py "$(VARPULIS)"
 
 flights: build
 	python3 examples/flights/check.py "$(VARPULIS)"

@@ -86,6 +86,9 @@ pub struct RunArgs {
     /// Bytes per block read
     #[arg(long, hide = true, value_name = "N")]
     pub block_bytes: Option<usize>,
+    /// Bytes in flight beyond which nothing more is read
+    #[arg(long, hide = true, value_name = "N")]
+    pub in_flight_bytes: Option<usize>,
     /// Random schedules, which must not change the answer
     #[arg(long, hide = true, value_name = "SEED")]
     pub chaos: Option<u64>,

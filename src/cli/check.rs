@@ -3,7 +3,7 @@
 
 use super::args::{CheckArgs, FindingsFormat};
 use super::program::{compile_program, print_findings};
-use super::{EXIT_FAILED, EXIT_USAGE, complain};
+use super::{EXIT_FAILED, EXIT_USAGE, complain, say};
 use crate::compile::Stages;
 use crate::connector::sample::{SampledType, declaration};
 use crate::connector::spec::OnError;
@@ -19,8 +19,8 @@ pub fn check(args: CheckArgs) -> u8 {
     print_findings(&compilation, args.format);
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };
     if args.format == FindingsFormat::Text {
-        describe(&stages.physical).iter().for_each(|line| println!("{line}"));
-        stages.hir.types.iter().filter(|t| t.sampled).for_each(|t| print!("\n{}", sampled_declaration(t)));
+        describe(&stages.physical).iter().for_each(|line| say(format_args!("{line}\n")));
+        stages.hir.types.iter().filter(|t| t.sampled).for_each(|t| say(format_args!("\n{}", sampled_declaration(t))));
     }
     if args.strict { strict(stages) } else { 0 }
 }
@@ -47,7 +47,7 @@ fn strict(stages: &Stages) -> u8 {
     };
     let mut text = String::new();
     reports.iter().for_each(|report| report.write_rejected(&mut text));
-    print!("{text}");
+    say(text);
     let is_sound = reports.iter().all(|report| report.rejected.malformed.is_empty());
     if is_sound { 0 } else { EXIT_FAILED }
 }

@@ -2,7 +2,7 @@
 
 use super::args::{ExplainArgs, FindingsFormat, GraphFormat, Stage};
 use super::program::{compile_program, print_findings};
-use super::{EXIT_USAGE, complain};
+use super::{EXIT_USAGE, complain, say};
 use crate::connector::spec::OnError;
 use crate::plan::explain;
 
@@ -13,7 +13,7 @@ pub fn explain(args: ExplainArgs) -> u8 {
     };
     print_findings(&compilation, FindingsFormat::Text);
     if args.stage == Stage::Ast && args.format == GraphFormat::Text {
-        print!("{}", explain::ast::text(&compilation.files, &compilation.sources));
+        say(explain::ast::text(&compilation.files, &compilation.sources));
         return if compilation.failed() { EXIT_USAGE } else { 0 };
     }
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };
@@ -29,6 +29,6 @@ pub fn explain(args: ExplainArgs) -> u8 {
             return EXIT_USAGE;
         }
     };
-    print!("{text}");
+    say(text);
     0
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use super::args::FmtArgs;
-use super::{EXIT_FAILED, EXIT_USAGE, complain};
+use super::{EXIT_FAILED, EXIT_USAGE, complain, say};
 use crate::diagnostic::{Sources, render_text};
 use crate::syntax::format;
 
@@ -36,7 +36,7 @@ fn format_file(path: &Path, check: bool) -> Result<bool, String> {
             complain(format!("{name} would change"));
         }
     } else if is_stdin {
-        print!("{formatted}");
+        say(formatted);
     } else if changes {
         std::fs::write(path, formatted).map_err(|e| format!("varpulis: {name}: {e}\n"))?;
     }

@@ -1,7 +1,7 @@
 //! `varpulis functions`: the tables of scalar functions and aggregates.
 
 use super::args::FunctionsArgs;
-use super::{EXIT_USAGE, complain};
+use super::{EXIT_USAGE, complain, say};
 use crate::diagnostic::nearest;
 use crate::expr::aggregate::aggregates;
 use crate::expr::function::functions as table;
@@ -23,9 +23,9 @@ fn aggregate() -> Vec<Entry> {
 pub fn functions(args: FunctionsArgs) -> u8 {
     let (scalar, aggregate) = (scalar(), aggregate());
     let Some(name) = args.name else {
-        println!("Scalar functions\n");
+        say("Scalar functions\n\n");
         scalar.iter().for_each(print_entry);
-        println!("\nAggregates\n");
+        say("\nAggregates\n\n");
         aggregate.iter().for_each(print_entry);
         return 0;
     };
@@ -41,6 +41,6 @@ pub fn functions(args: FunctionsArgs) -> u8 {
 }
 
 fn print_entry(entry: &Entry) {
-    entry.signature.lines().for_each(|line| println!("  {}", line.trim()));
-    println!("      {}", entry.doc);
+    entry.signature.lines().for_each(|line| say(format_args!("  {}\n", line.trim())));
+    say(format_args!("      {}\n", entry.doc));
 }

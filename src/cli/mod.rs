@@ -17,6 +17,7 @@ mod program;
 mod progress;
 mod run;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -46,6 +47,18 @@ pub fn main() -> ExitCode {
         Command::Functions(args) => functions::functions(args),
     };
     ExitCode::from(code)
+}
+
+/// Writes to standard output. A reader that has gone has seen enough; nothing else may be lost.
+fn say(text: impl std::fmt::Display) {
+    let mut out = std::io::stdout();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(format!("standard output: {error}"));
+            std::process::exit(i32::from(EXIT_FAILED));
+        }
+        Ok(()) | Err(_) => {}
+    }
 }
 
 /// Says what went wrong.

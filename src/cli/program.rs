@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::args::{FindingsFormat, InputArgs, InputFormat};
-use super::{EXIT_USAGE, complain};
+use super::{EXIT_USAGE, complain, say};
 use crate::compile::{Compilation, compile};
 use crate::connector::spec::{FileFormat, Input, OnError};
 use crate::diagnostic::{render_json, render_text};
@@ -43,7 +43,7 @@ pub fn print_findings(compilation: &Compilation, format: FindingsFormat) {
             let color = std::io::stderr().is_terminal();
             eprint!("{}", render_text(&compilation.diagnostics, &compilation.sources, color));
         }
-        FindingsFormat::Json => println!("{}", render_json(&compilation.diagnostics, &compilation.sources)),
+        FindingsFormat::Json => say(format_args!("{}\n", render_json(&compilation.diagnostics, &compilation.sources))),
     }
 }
 

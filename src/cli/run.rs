@@ -11,6 +11,7 @@ use super::program::{compile_program, print_findings};
 use super::progress::Display;
 use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain};
 use crate::connector::format::encode::jsonl::Meta;
+use crate::connector::intake::Limits;
 use crate::connector::rejects::Refusal;
 use crate::connector::sink::Destination;
 use crate::connector::spec::{OnError, OutputFormat, Source};
@@ -126,7 +127,7 @@ fn job(args: &RunArgs, plan: Plan, output: DefaultOutput, share: Share, transpor
         ordered: args.ordered || !(args.unordered || live),
         dead_letters: args.dead_letter.clone(),
         chaos_seed: args.chaos,
-        block_bytes: args.block_bytes,
+        limits: Limits { block_bytes: args.block_bytes, in_flight_bytes: args.in_flight_bytes },
         transport,
         share,
         plan,
@@ -198,7 +199,7 @@ fn exit_code(report: &Report) -> u8 {
 
 fn refusal_text(refusal: &Refusal) -> String {
     let Refusal { partition, row, sampled } = refusal;
-    let what = format!("{partition} at {}: {}: {}", row.position, row.reason.name(), row.detail);
+    let what = format!("{partition} at {}: {}: {}", row.place(), row.reason.name(), row.detail);
     if *sampled {
         format!(
             "{what}\n  the type was sampled from the input's first rows, and this row contradicts it; \

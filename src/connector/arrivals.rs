@@ -91,16 +91,16 @@ fn malformed(block: &Block, reason: MalformedReason, position: u64) -> Malformed
         MalformedReason::TimeOutOfRange => "the event time is not in 1900 to 2200",
         other => unreachable!("{other:?} is the decoder's to find"),
     };
-    let (raw, line) = match &block.data {
+    let raw = match &block.data {
         BlockData::Bytes(bytes) => {
             let from = (position - block.position) as usize;
             let rest = &bytes[from.min(bytes.len())..];
             let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            (rest[..end].to_vec(), memchr::memchr_iter(b'\n', &bytes[..from.min(bytes.len())]).count() as u64)
+            rest[..end].to_vec()
         }
-        BlockData::Rows(_) | BlockData::RowGroup { .. } | BlockData::TooLong { .. } => (Vec::new(), 0),
+        BlockData::Rows(_) | BlockData::RowGroup { .. } | BlockData::TooLong { .. } => Vec::new(),
     };
-    Malformed { reason, detail: detail.to_string(), position, line, raw }
+    Malformed { reason, detail: detail.to_string(), position, line: None, raw }
 }
 
 impl Arrivals {

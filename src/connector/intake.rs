@@ -3,7 +3,8 @@
 //! Any worker claims the next block of the partition that is furthest behind, decodes it, publishes its
 //! greatest time and keeps it until the blocks before it are known; [`Reader`] is one worker's side of
 //! that, [`Intake`] what they share. Lowest watermark first is what lets logs of many days be read in
-//! order with few of them open, and what keeps merged inputs of different length from drifting apart.
+//! order with few of them open, and together with the bound on [`Drift`] what keeps inputs of different
+//! length, workers and processes from running away from each other.
 //!
 //! # Invariants
 //! 1. A block's rows leave once, from the worker that claimed it, after all earlier blocks of the
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use super::BlockData;
 use super::arrivals::{Arrivals, arrive, first_time, in_flight};
+use super::drift::Drift;
 use super::format::Decoder;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
 use super::progress::{Claim, Progress, Times, watermark};
@@ -36,16 +38,20 @@ use crate::expr::Errors;
 /// Bytes in flight for each worker beyond which no further block is claimed. A few blocks keep everybody
 /// busy; more would let a worker run ahead of another, and what lies between them is held in windows
 /// and sinks.
-const IN_FLIGHT_BYTES_PER_WORKER: i64 = 4 << 20;
-const IN_FLIGHT_BYTES_MAX: i64 = 64 << 20;
+const IN_FLIGHT_BYTES_PER_WORKER: usize = 4 << 20;
+const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Blocks that a worker may hold, decoded or not, before it claims no more.
 const HELD_BLOCKS_MAX: usize = 2;
-/// How many rows a partition may be read beyond the one that is furthest behind.
-const MAX_DRIFT_ROWS: u64 = 1_000_000;
+/// How many rows may be read beyond what everybody has come to, per worker and once more. The watermark
+/// trails what is read by the blocks that workers hold even when nobody is slow.
+const DRIFT_ROWS_MAX: u64 = 100_000;
+/// The same where a source is live: whoever has rows is not to wait soon for a partition that has none.
+const LIVE_DRIFT_ROWS_MAX: u64 = 1_000_000;
 /// How often silent partitions are looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(5);
-/// How soon to come again when the gate is shut. Much is in flight then, so that nothing waits for it.
-const GATED_WAIT: Duration = Duration::from_micros(500);
+/// How soon to come again when the gate is shut or one is ahead. Much is under way then, so that nothing
+/// waits for this.
+const PAUSED_WAIT: Duration = Duration::from_micros(500);
 /// How soon to come again when another worker decodes the block before one's own.
 const TURN_WAIT: Duration = Duration::from_micros(50);
 /// How much of a partition is read to learn its first time.
@@ -70,8 +76,6 @@ pub struct Partition {
     open: Opener,
     reader: Mutex<Option<Box<dyn BlockReader>>>,
     progress: Mutex<Progress>,
-    /// Rows read while another partition was further behind.
-    ahead_rows: AtomicU64,
     pub read_bytes: AtomicU64,
     pub size_bytes: AtomicU64,
     silence: Mutex<Silence>,
@@ -79,13 +83,23 @@ pub struct Partition {
     idled: Mutex<Idled>,
 }
 
-/// What the clocks say when a reader is asked to work.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a reader is told when it is asked to work: what the clocks say, and how far the others are.
+#[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// ns since 1970: when rows that are read now arrive.
     pub arrival_ns: i64,
     /// ns on a clock that is never set: what silence is measured with.
     pub steady_ns: i64,
+    /// No worker of any process has still to send a row that precedes this by more than its
+    /// out-of-orderness; an event time.
+    pub reached_ns: i64,
+}
+
+/// How much is read at once and in all, where that is not the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    pub block_bytes: Option<usize>,
+    pub in_flight_bytes: Option<usize>,
 }
 
 /// What the workers of a process share.
@@ -98,6 +112,8 @@ pub struct Intake {
     /// The epoch that sources shall enter.
     epoch_wanted: AtomicU64,
     block_bytes: AtomicUsize,
+    in_flight_bytes_max: Option<usize>,
+    drift: Mutex<Drift>,
     wakers: Mutex<Vec<Wake>>,
     /// When silent partitions were last looked at, on the steady clock; `None` before the first time.
     idle_checked_ns: Mutex<Option<i64>>,
@@ -159,7 +175,6 @@ impl Partition {
             open,
             reader: Mutex::new(None),
             progress: Mutex::new(Progress::new(i64::MIN, outputs)),
-            ahead_rows: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
             silence: Mutex::default(),
@@ -185,7 +200,7 @@ impl Intake {
         partitions: Vec<Partition>,
         decoders: Vec<DecoderMaker>,
         rejects: Rejects,
-        block_bytes: Option<usize>,
+        limits: Limits,
     ) -> Intake {
         Intake {
             sources,
@@ -194,7 +209,9 @@ impl Intake {
             gauge: Arc::default(),
             rejects,
             epoch_wanted: AtomicU64::new(0),
-            block_bytes: AtomicUsize::new(block_bytes.unwrap_or(BLOCK_BYTES)),
+            block_bytes: AtomicUsize::new(limits.block_bytes.unwrap_or(BLOCK_BYTES)),
+            in_flight_bytes_max: limits.in_flight_bytes,
+            drift: Mutex::default(),
             wakers: Mutex::default(),
             idle_checked_ns: Mutex::new(None),
             readers: AtomicUsize::new(0),
@@ -203,8 +220,9 @@ impl Intake {
 
     /// Whether so much is in flight that nothing more should be read.
     fn is_gated(&self) -> bool {
-        let workers = self.readers.load(Ordering::Relaxed) as i64;
-        self.gauge.bytes() >= (IN_FLIGHT_BYTES_PER_WORKER * workers).min(IN_FLIGHT_BYTES_MAX)
+        let workers = self.readers.load(Ordering::Relaxed);
+        let of_workers = (IN_FLIGHT_BYTES_PER_WORKER * workers).min(IN_FLIGHT_BYTES_MAX);
+        self.gauge.bytes() >= self.in_flight_bytes_max.unwrap_or(of_workers) as i64
     }
 
     /// Learns the first time of every partition that can be read twice, so that reading can begin with
@@ -302,10 +320,12 @@ impl Intake {
         }
     }
 
-    /// Whether a partition holds nobody up, since all who read it go on without it.
-    fn is_idle(&self, partition: &Partition) -> bool {
-        let silence = *lock(&partition.silence);
-        partition.live && self.sources[partition.source].outputs.iter().all(|o| silence.has_lasted(o.watermark.idle_ns))
+    /// Whether so much has been read beyond what everybody has come to that who is ahead must wait.
+    fn has_drifted(&self, reached_ns: i64) -> bool {
+        let is_live = self.partitions.iter().any(|p| p.live);
+        let workers = self.readers.load(Ordering::Relaxed) as u64;
+        let rows_max = if is_live { LIVE_DRIFT_ROWS_MAX } else { DRIFT_ROWS_MAX * (1 + workers) };
+        lock(&self.drift).rows_past(reached_ns) > rows_max
     }
 
     /// The least watermark that any output has of a partition; `None` when it has ended.
@@ -341,10 +361,11 @@ impl Reader {
             return Ok(Worked::Finished);
         }
         // Live partitions wake the worker when they have data; the clock moves idle ones.
-        Ok(Worked::Wait(match (self.held.is_empty(), is_open) {
+        let is_paused = !is_open || self.intake.has_drifted(now.reached_ns);
+        Ok(Worked::Wait(match (self.held.is_empty(), is_paused) {
             (false, _) => TURN_WAIT,
-            (true, false) => GATED_WAIT,
-            (true, true) => IDLE_CHECK,
+            (true, true) => PAUSED_WAIT,
+            (true, false) => IDLE_CHECK,
         }))
     }
 
@@ -395,35 +416,23 @@ impl Reader {
     }
 
     /// Claims and decodes a block of the partition that is furthest behind and has one; `false` when
-    /// none has. With the gate shut, only partitions that were silent are looked at.
+    /// none has. With the gate shut, or when too far ahead, only partitions that were silent are looked at.
     fn read_next(&mut self, now: Now, is_open: bool) -> Result<bool, ReadError> {
         let mut order: Vec<(i64, usize)> = Vec::new();
         for (index, partition) in self.intake.partitions.iter().enumerate() {
             order.extend(lock(&partition.progress).greatest_for(None).map(|greatest| (greatest, index)));
         }
         order.sort_unstable();
-        // Whether somebody is further behind, for whom the others must wait. Those who are idle and go by
-        // the others are not waited for: each would wait for the other.
-        let mut is_ahead = false;
-        for (_, index) in order {
+        let has_drifted = self.intake.has_drifted(now.reached_ns);
+        for (greatest, index) in order {
             let partition = &self.intake.partitions[index];
-            if !is_open && !lock(&partition.silence).is_silent() {
-                continue;
-            }
-            let is_idle = self.intake.is_idle(partition);
-            if !is_ahead {
-                partition.ahead_rows.store(0, Ordering::Relaxed);
-            } else if !is_idle && partition.ahead_rows.load(Ordering::Relaxed) > MAX_DRIFT_ROWS {
+            let may_read = is_open && !(has_drifted && greatest > now.reached_ns);
+            if !may_read && !lock(&partition.silence).is_silent() {
                 continue;
             }
             match self.read_from(index, now)? {
-                Read::Block(rows) => {
-                    let ahead = if is_ahead { rows as u64 } else { 0 };
-                    self.intake.partitions[index].ahead_rows.fetch_add(ahead, Ordering::Relaxed);
-                    return Ok(true);
-                }
-                Read::End => return Ok(true),
-                Read::Nothing => is_ahead |= !is_idle,
+                Read::Block | Read::End => return Ok(true),
+                Read::Nothing => {}
             }
         }
         Ok(false)
@@ -480,9 +489,11 @@ impl Reader {
         if let BlockData::Bytes(bytes) = block.data {
             self.spare = Some(bytes);
         }
-        let rows = arrivals.rows;
+        if arrivals.greatest > now.reached_ns {
+            lock(&self.intake.drift).add(arrivals.greatest, arrivals.rows as u64);
+        }
         self.held.push_back(Held { partition: index, claim, arrivals });
-        Ok(Read::Block(rows))
+        Ok(Read::Block)
     }
 
     /// The capability that this worker needs for an output: (epoch, watermark). `None` when it will
@@ -519,7 +530,7 @@ fn event_time(output: &SourceOutput, greatest: i64, floor: i64, arrival_ns: i64)
 
 /// What came of an attempt to read a partition.
 enum Read {
-    Block(usize),
+    Block,
     End,
     Nothing,
 }

@@ -9,6 +9,7 @@ pub mod arrivals;
 pub mod columns;
 pub mod compression;
 mod cut;
+pub mod drift;
 pub mod file;
 pub mod follow;
 pub mod format;
@@ -123,10 +124,45 @@ pub struct Malformed {
     pub detail: String,
     /// Where the row begins: a byte offset or row ordinal of the partition.
     pub position: u64,
-    /// Lines of the block before this row.
-    pub line: u64,
+    /// Its line in the file, from 1, where somebody has counted: see [`Malformed::count_lines`].
+    pub line: Option<u64>,
     /// The row as it was read.
     pub raw: Vec<u8>,
+}
+
+/// How far into a file lines are counted, to show where a row is.
+const COUNTED_BYTES_MAX: u64 = 1 << 30;
+
+impl Malformed {
+    /// Finds the row's line in the plain file that it was read from. Lines are counted only for the few
+    /// rows that are shown, by reading the file again: blocks are decoded in any order, and counting them
+    /// all on the way would cost every run what a faulty one may pay.
+    pub fn count_lines(&mut self, path: &str) {
+        self.line = lines_before(path, self.position).ok().map(|lines| lines + 1);
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        match self.line {
+            Some(line) => format!("line {line}, byte {}", self.position),
+            None => self.position.to_string(),
+        }
+    }
+}
+
+fn lines_before(path: &str, position: u64) -> std::io::Result<u64> {
+    let file = std::fs::File::open(path)?;
+    if position > COUNTED_BYTES_MAX || !file.metadata()?.is_file() {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    }
+    let mut rest = std::io::Read::take(file, position);
+    let (mut lines, mut chunk) = (0, vec![0; 1 << 20]);
+    loop {
+        match std::io::Read::read(&mut rest, &mut chunk)? {
+            0 => return Ok(lines),
+            n => lines += memchr::memchr_iter(b'\n', &chunk[..n]).count() as u64,
+        }
+    }
 }
 
 /// Why a row is malformed; the name under which it is counted.

@@ -48,6 +48,16 @@ pub enum Input {
 }
 
 impl Input {
+    /// The unit of timestamps that are ints, where the program says.
+    pub fn time_unit(&self) -> Option<TimeUnit> {
+        match self {
+            Input::Files { time_unit, .. } | Input::Stdin { time_unit, .. } | Input::Follow { time_unit, .. } => {
+                *time_unit
+            }
+            Input::Generator { .. } => None,
+        }
+    }
+
     /// Whether rows may arrive at any time, and perhaps for ever.
     pub fn is_live(&self) -> bool {
         match self {

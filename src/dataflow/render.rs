@@ -89,6 +89,12 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     render_outputs(context, &nodes, chaos(998));
 }
 
+/// The batch with its flight counted anew: text takes more room than the columns that it was made of.
+fn reweighed(batch: Batch) -> Batch {
+    let flight = batch.flight.as_ref().map(|flight| Arc::new(flight.again(batch.len(), batch.bytes())));
+    Batch { flight, ..batch }
+}
+
 fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
     let outputs = &context.plan.outputs;
     let encoded = |index: usize| {
@@ -96,7 +102,7 @@ fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
         let mut encode = (context.encoder)(index);
         let sorts = context.ordered && matches!(context.forms[index], Form::Text);
         map_batches(&format!("{} encode", outputs[index].name), rows, move |batch| {
-            let rows = encode(batch);
+            let rows = reweighed(encode(batch));
             if sorts { in_text_order(rows) } else { rows }
         })
     };

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connector::spec::{Source, SourceOutput, SourceType};
+use crate::data::Type;
 use crate::expr::{Aggregate, Expr};
 use crate::plan::bounds::bound;
 use crate::plan::logical::{self, NodeId, Op};
@@ -206,10 +207,16 @@ fn source_type(plan: &logical::Plan, reader: &logical::Reader) -> SourceType {
     let ty = &plan.types[reader.ty];
     let at = |old: usize| reader.fields.iter().position(|f| *f == old).unwrap_or(old);
     let time = reader.time.clone().or_else(|| ty.time.clone());
+    // What the input says holds for declared types; a sampled one knows better, field by field.
+    let of_input = plan.scans[reader.scan].input.time_unit();
+    let unit = |f: &usize| {
+        let is_timestamp = ty.schema.fields[*f].data_type.ty == Type::Timestamp;
+        ty.time_units[*f].or(of_input.filter(|_| is_timestamp))
+    };
     SourceType {
         name: ty.name.clone(),
         schema: plan.reader_schema(reader),
-        time_units: reader.fields.iter().map(|f| ty.time_units[*f]).collect(),
+        time_units: reader.fields.iter().map(unit).collect(),
         time: time.map(|e| remap(e, &at)),
         sampled: ty.sampled,
         declared: ty.schema.fields.iter().map(|f| f.name.clone()).collect(),

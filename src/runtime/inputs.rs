@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::job::Share;
 use crate::connector::format::{DecoderConfig, decoder};
 use crate::connector::input;
-use crate::connector::intake::{DecoderMaker, Intake, Opener, Partition};
+use crate::connector::intake::{DecoderMaker, Intake, Limits, Opener, Partition};
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::{DeadLetters, Rejects};
 use crate::connector::spec::{FileFormat, Input, Source};
@@ -17,7 +17,7 @@ pub fn open_intake(
     plan: &Plan,
     share: Share,
     dead_letters: Option<DeadLetters>,
-    block_bytes: Option<usize>,
+    limits: Limits,
 ) -> Result<Intake, ReadError> {
     let mut partitions = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
@@ -31,7 +31,7 @@ pub fn open_intake(
     let policies = plan.sources.iter().map(|s| (s.name.clone(), s.on_error, sampled(s))).collect();
     let rejects = Rejects::new(policies, dead_letters);
     let decoders = plan.sources.iter().map(decoder_maker).collect();
-    let mut intake = Intake::new(plan.sources.clone(), partitions, decoders, rejects, block_bytes);
+    let mut intake = Intake::new(plan.sources.clone(), partitions, decoders, rejects, limits);
     intake.gauge = Arc::new(Gauge::of_process(share.process));
     intake.peek()?;
     Ok(intake)

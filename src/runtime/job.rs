@@ -7,16 +7,18 @@ use std::time::Instant;
 use super::inputs::open_intake;
 use super::outputs::{DefaultOutput, Sinks, route};
 use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_bytes_peak};
-use crate::connector::intake::Intake;
+use crate::connector::Malformed;
+use crate::connector::intake::{Intake, Limits};
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::DeadLetters;
 use crate::connector::silence::Idled;
 use crate::connector::sink::{SinkError, dead_letter};
+use crate::connector::spec::{FileFormat, Input};
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::sink::{SharedWriter, WriteError, Writer};
 use crate::dataflow::op::source::Clock;
 use crate::dataflow::render::Context;
-use crate::dataflow::stop::Stop;
+use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::{Transport, run_workers};
 use crate::plan::physical::{Output, Plan};
 
@@ -30,8 +32,7 @@ pub struct Job {
     pub dead_letters: Option<String>,
     /// Random schedules for tests.
     pub chaos_seed: Option<u64>,
-    /// Bytes per block, where not the default.
-    pub block_bytes: Option<usize>,
+    pub limits: Limits,
     pub transport: Transport,
     pub share: Share,
 }
@@ -87,7 +88,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     let started = Instant::now();
     let outputs = route(&job.plan, &job.output);
     let dead_letters = job.dead_letters.as_deref().map(|path| open_dead_letters(path, &stop)).transpose()?;
-    let intake = Arc::new(open_intake(&job.plan, job.share, dead_letters, job.block_bytes)?);
+    let intake = Arc::new(open_intake(&job.plan, job.share, dead_letters, job.limits)?);
     // Ordered rows all leave from the first process.
     let writes = job.share.process == 0 || !job.ordered;
     let sinks = Arc::new(Mutex::new(if writes { Sinks::open(&outputs)? } else { Sinks::none() }));
@@ -121,8 +122,10 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     }
     let plan = &context.plan;
     let names = plan.sources.iter().map(|s| s.name.clone());
-    let sources = names.zip(intake.rejects.read()).enumerate();
-    let sources = sources.map(|(i, (name, rejected))| SourceReport { name, rejected, idled: idled(&intake, i) });
+    let sources = names.zip(intake.rejects.read()).enumerate().map(|(i, (name, mut rejected))| {
+        rejected.shown.iter_mut().for_each(|(partition, row)| count_lines(&plan.sources[i].input, partition, row));
+        SourceReport { name, rejected, idled: idled(&intake, i) }
+    });
     let nodes = plan.nodes.iter().zip(&counters).enumerate().map(|(id, (node, counters))| NodeReport {
         stream: node.stream.clone(),
         label: node.label.clone(),
@@ -134,7 +137,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
         sources: sources.collect(),
         nodes: nodes.collect(),
         outputs: plan.outputs.iter().zip(&output_counters).map(rows).collect(),
-        stopped: stop.reason(),
+        stopped: stop.reason().map(|reason| with_line(reason, plan)),
         seconds: started.elapsed().as_secs_f64(),
         workers: job.workers,
         in_flight_bytes_peak: intake.gauge.bytes_peak(),
@@ -142,6 +145,28 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
         input_bytes: intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
         furthest_behind: intake.furthest_behind().map(|(name, _)| name.to_string()),
     })
+}
+
+/// Finds the line of a row that is shown, where lines are what the input is made of.
+pub(super) fn count_lines(input: &Input, partition: &str, row: &mut Malformed) {
+    if let Input::Files {
+        compression: None,
+        format: FileFormat::Jsonl | FileFormat::Csv { .. } | FileFormat::Evt,
+        ..
+    } = input
+    {
+        row.count_lines(partition);
+    }
+}
+
+fn with_line(mut reason: StopReason, plan: &Plan) -> StopReason {
+    if let StopReason::Refused(refusal) = &mut reason {
+        let of = |input: &&Input| matches!(input, Input::Files { paths, .. } if paths.contains(&refusal.partition));
+        if let Some(input) = plan.sources.iter().map(|s| &s.input).find(of) {
+            count_lines(input, &refusal.partition.clone(), &mut refusal.row);
+        }
+    }
+    reason
 }
 
 /// What `idle` did to the partitions of a source, by their names.
@@ -154,7 +179,7 @@ fn open_dead_letters(path: &str, stop: &Arc<Stop>) -> Result<DeadLetters, SinkEr
     let mut file = dead_letter::DeadLetters::create(path)?;
     let stop = stop.clone();
     Ok(Box::new(move |source, partition, row| {
-        if let Err(error) = file.write(source, partition, None, row) {
+        if let Err(error) = file.write(source, partition, row) {
             stop.fail(error.to_string());
         }
     }))

@@ -63,7 +63,7 @@ impl SourceReport {
             let _ = writeln!(out, "{} malformed rows in {} ({})", grouped(*count), source.name, reason.name());
         }
         for (partition, row) in &rejected.shown {
-            let _ = writeln!(out, "  {partition} at {}: {}: {}", row.position, row.reason.name(), row.detail);
+            let _ = writeln!(out, "  {partition} at {}: {}: {}", row.place(), row.reason.name(), row.detail);
         }
         for (name, count) in &rejected.other_types {
             let _ = writeln!(

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::inputs::open_intake;
-use super::job::Share;
+use super::job::{Share, count_lines};
 use super::report::SourceReport;
 use crate::compile::Stages;
-use crate::connector::intake::{Now, Worked};
+use crate::connector::intake::{Limits, Now, Worked};
 use crate::connector::partition::ReadError;
 use crate::connector::spec::{OnError, Source, SourceType};
 use crate::plan::physical::Plan;
@@ -19,17 +19,22 @@ pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
     let sources: Vec<Source> = bounded.map(|s| with_all_fields(s, &stages.hir)).collect();
     let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
     let plan = Plan { sources, nodes: Vec::new(), outputs: Vec::new() };
-    let intake = std::sync::Arc::new(open_intake(&plan, Share::WHOLE, None, None)?);
+    let intake = std::sync::Arc::new(open_intake(&plan, Share::WHOLE, None, Limits::default())?);
     let mut reader = intake.reader();
+    // Nobody reads what is sent, and nothing waits for it.
+    let now = Now { arrival_ns: 0, steady_ns: 0, reached_ns: i64::MAX };
     loop {
-        match reader.work(Now::default(), &mut drop)? {
+        match reader.work(now, &mut drop)? {
             Worked::Busy => {}
             Worked::Finished => break,
             Worked::Wait(duration) => std::thread::sleep(duration.min(Duration::from_millis(1))),
         }
     }
-    let reports = names.into_iter().zip(intake.rejects.read());
-    Ok(reports.map(|(name, rejected)| SourceReport { name, rejected, idled: Vec::new() }).collect())
+    let reports = names.into_iter().zip(intake.rejects.read()).enumerate().map(|(i, (name, mut rejected))| {
+        rejected.shown.iter_mut().for_each(|(partition, row)| count_lines(&plan.sources[i].input, partition, row));
+        SourceReport { name, rejected, idled: Vec::new() }
+    });
+    Ok(reports.collect())
 }
 
 /// The source with its types as they were declared; rows are only looked at.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use varpulis_runtime::compile::{Stages, compile};
 use varpulis_runtime::connector::format::encode::jsonl::{JsonlEncoder, Meta};
 use varpulis_runtime::connector::format::encode::{EncodedRows, RowEncoder};
+use varpulis_runtime::connector::intake::Limits;
 use varpulis_runtime::connector::sink::Destination;
 use varpulis_runtime::connector::spec::{OnError, OutputFormat};
 use varpulis_runtime::data::Batch;
@@ -59,7 +60,7 @@ pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<St
         ordered: true,
         dead_letters: None,
         chaos_seed: mode.chaos_seed,
-        block_bytes: mode.block_bytes,
+        limits: Limits { block_bytes: mode.block_bytes, ..Limits::default() },
         transport,
         share: Share::WHOLE,
     };

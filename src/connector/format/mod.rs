@@ -46,7 +46,7 @@ impl Decoded {
         self.rows += 1;
         let detail = format!("a line of {bytes} bytes");
         let (reason, raw) = (MalformedReason::LineTooLong, head.to_vec());
-        self.malformed.push(Malformed { reason, detail, position, line: 0, raw });
+        self.malformed.push(Malformed { reason, detail, position, line: None, raw });
     }
 }
 

@@ -22,16 +22,10 @@ impl DeadLetters {
         Ok(DeadLetters { path: path.to_string(), out: BufWriter::new(file), row: Vec::new() })
     }
 
-    /// Writes one row of a partition; `line` is its 1-based line there, where lines are known.
-    pub fn write(
-        &mut self,
-        source: &str,
-        partition: &str,
-        line: Option<u64>,
-        malformed: &Malformed,
-    ) -> Result<(), SinkError> {
+    /// Writes one row of a partition.
+    pub fn write(&mut self, source: &str, partition: &str, malformed: &Malformed) -> Result<(), SinkError> {
         self.row.clear();
-        encode(source, partition, line, malformed, &mut self.row);
+        encode(source, partition, malformed, &mut self.row);
         self.out.write_all(&self.row).map_err(|e| SinkError::io(&self.path, e))
     }
 
@@ -42,18 +36,13 @@ impl DeadLetters {
 }
 
 /// `raw` has the row when it is UTF-8, `raw_base64` when it is not.
-fn encode(source: &str, partition: &str, line: Option<u64>, malformed: &Malformed, out: &mut Vec<u8>) {
+fn encode(source: &str, partition: &str, malformed: &Malformed, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"source\":");
     write_string(source, out);
     out.extend_from_slice(b",\"partition\":");
     write_string(partition, out);
     out.extend_from_slice(b",\"position\":");
     write_int(malformed.position as i64, out);
-    out.extend_from_slice(b",\"line\":");
-    match line {
-        Some(line) => write_int(line as i64, out),
-        None => out.extend_from_slice(b"null"),
-    }
     out.extend_from_slice(b",\"reason\":");
     write_string(malformed.reason.name(), out);
     out.extend_from_slice(b",\"detail\":");
@@ -101,20 +90,20 @@ mod tests {
             reason: MalformedReason::WrongType,
             detail: "price: \"x\" is no float".into(),
             position: 87,
-            line: 1,
+            line: None,
             raw: raw.to_vec(),
         };
-        letters.write("trades*.jsonl", "trades-1.jsonl", Some(2), &row(b"{\"price\":\"x\"}")).unwrap();
-        letters.write("stdin", "stdin", None, &row(b"\xff\x00")).unwrap();
+        letters.write("trades*.jsonl", "trades-1.jsonl", &row(b"{\"price\":\"x\"}")).unwrap();
+        letters.write("stdin", "stdin", &row(b"\xff\x00")).unwrap();
         letters.flush().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let rows: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        let first = json!({"source": "trades*.jsonl", "partition": "trades-1.jsonl", "position": 87, "line": 2,
+        let first = json!({"source": "trades*.jsonl", "partition": "trades-1.jsonl", "position": 87,
             "reason": "wrong_type", "detail": "price: \"x\" is no float", "raw": "{\"price\":\"x\"}"});
         assert_eq!(rows[0], first);
         let mut text = Vec::new();
         write_base64(b"light work.", &mut text);
         assert_eq!(text, b"bGlnaHQgd29yay4=");
-        assert_eq!((&rows[1]["line"], &rows[1]["raw_base64"]), (&json!(null), &json!("/wA=")));
+        assert_eq!(rows[1]["raw_base64"], json!("/wA="));
     }
 }

@@ -9,17 +9,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use timely::dataflow::Scope;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle;
 
 use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
 use crate::connector::intake::{Departure, Intake, Now, Reader, Worked};
+use crate::connector::spec::WatermarkStrategy;
 use crate::data::Batch;
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::stop::Stop;
-use crate::dataflow::time::Time;
+use crate::dataflow::time::{Time, meet};
 
 /// How many pieces of work are done before other operators get their turn.
 const WORK_PER_ACTIVATION: usize = 2;
@@ -40,8 +43,10 @@ pub fn sources<'scope>(
         for output in 0..source.outputs.len() {
             let (port, stream) = builder.new_output::<Packet>();
             outputs.push(OutputBuilder::<Time, PacketBuilder>::from(port));
-            ports.push(Port { source: index, output, counters: counters(index, output) });
-            of_source.push(stream);
+            let probe = Handle::new();
+            of_source.push(stream.probe_with(&probe));
+            let strategy = source.outputs[output].watermark.strategy;
+            ports.push(Port { source: index, output, strategy, probe, counters: counters(index, output) });
         }
         streams.push(of_source);
     }
@@ -93,7 +98,19 @@ struct SourceOperator {
 struct Port {
     source: usize,
     output: usize,
+    strategy: WatermarkStrategy,
+    /// What all workers of all processes have still to send on it.
+    probe: Handle<Time>,
     counters: Arc<Counters>,
+}
+
+impl Port {
+    /// How far everybody has come, as an event time of rows; `None` where time does not follow the rows.
+    fn reached_ns(&self) -> Option<i64> {
+        let WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns } = self.strategy else { return None };
+        let watermark = self.probe.with_frontier(meet).event;
+        Some(if watermark == i64::MIN { watermark } else { watermark.saturating_add(out_of_order_ns) })
+    }
 }
 
 type Send<'a> = &'a mut dyn FnMut(usize, &Capability<Time>, Batch);
@@ -108,7 +125,7 @@ impl SourceOperator {
         }
         for _ in 0..WORK_PER_ACTIVATION {
             let mut departures = Vec::new();
-            let worked = self.reader.work(self.clock.read(), &mut |d| departures.push(d))?;
+            let worked = self.reader.work(self.clock.read(self.reached_ns()), &mut |d| departures.push(d))?;
             departures.into_iter().for_each(|d| self.depart(d, send));
             match worked {
                 Worked::Busy => {}
@@ -134,6 +151,10 @@ impl SourceOperator {
                 self.intake.request_epoch();
             }
         }
+    }
+
+    fn reached_ns(&self) -> i64 {
+        self.ports.iter().filter_map(Port::reached_ns).min().unwrap_or(i64::MAX)
     }
 
     fn depart(&mut self, departure: Departure, send: Send<'_>) {
@@ -183,8 +204,8 @@ impl Clock {
         Clock { began: Instant::now() }
     }
 
-    fn read(&self) -> Now {
-        Now { arrival_ns: now_ns(), steady_ns: self.began.elapsed().as_nanos() as i64 }
+    fn read(&self, reached_ns: i64) -> Now {
+        Now { arrival_ns: now_ns(), steady_ns: self.began.elapsed().as_nanos() as i64, reached_ns }
     }
 }
 

@@ -71,7 +71,7 @@ impl ColumnarDecoder {
         for (row, reason, detail) in faults {
             let raw = row_text(batch, row as usize);
             let position = position + row as u64;
-            out.malformed.push(Malformed { reason, detail, position, line: 0, raw });
+            out.malformed.push(Malformed { reason, detail, position, line: None, raw });
         }
     }
 

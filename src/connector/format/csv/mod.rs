@@ -16,8 +16,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use memchr::memchr_iter;
-
 use self::cursor::Cursor;
 use self::rows::{RowFault, TypeRows};
 use super::{Decoder, DecoderConfig, OtherTypes};
@@ -143,13 +141,10 @@ impl CsvDecoder {
         let all_valid = simdutf8::basic::from_utf8(text).is_ok();
         let mut cursor = Cursor::new(text, delimiter);
         cursor.unquoted = std::mem::take(&mut self.unquoted);
-        let quotes = memchr::memchr(b'"', text).is_some();
-        let mut line = 0;
         while cursor.at < text.len() {
             let start = cursor.at;
             cursor.take_line_end();
             if cursor.at > start && (text[cursor.at - 1] == b'\n' || cursor.at == text.len()) {
-                line += 1;
                 continue;
             }
             cursor.at = start;
@@ -163,9 +158,8 @@ impl CsvDecoder {
             match read {
                 Ok(None) => {}
                 Ok(Some(other)) => self.other_types.count(&other),
-                Err(fault) => out.malformed.push(self.malformed(fault, &mut cursor, start, base, line)),
+                Err(fault) => out.malformed.push(self.malformed(fault, &mut cursor, start, base)),
             }
-            line += if quotes { memchr_iter(b'\n', &text[start..cursor.at]).count() as u64 } else { 0 } + 1;
             cursor.take_line_end();
         }
         self.unquoted = std::mem::take(&mut cursor.unquoted);
@@ -173,7 +167,7 @@ impl CsvDecoder {
 
     /// Takes back what the row has written, and moves the cursor to its end.
     #[cold]
-    fn malformed(&mut self, fault: RowFault, cursor: &mut Cursor, start: usize, base: u64, line: u64) -> Malformed {
+    fn malformed(&mut self, fault: RowFault, cursor: &mut Cursor, start: usize, base: u64) -> Malformed {
         self.rows.iter_mut().for_each(TypeRows::cut);
         cursor.at = start;
         let cells = cursor.skip_row();
@@ -183,7 +177,7 @@ impl CsvDecoder {
             detail = format!("{cells} values, but the header has {columns}");
         }
         let raw = cursor.text[start..cursor.at].to_vec();
-        Malformed { reason, detail, position: base + start as u64, line, raw }
+        Malformed { reason, detail, position: base + start as u64, line: None, raw }
     }
 }
 

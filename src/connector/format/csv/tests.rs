@@ -332,19 +332,18 @@ proptest! {
 fn malformed_rows_tell_where_they_were() {
     let text = b"1,2,true,\"a\nb\",,,,\r\n\nx,2,true,n,,,,\n1,2\n1,,,\"n\"x,,,,\n7,0.5,1,\"q\"\"\",NA,,,\n8,,,\xff,,,,\n9,,,n,,,,z,z\n0,,,\"";
     let decoded = decode(&types(), &NAMES, b',', text);
-    let malformed: Vec<_> = decoded.malformed.iter().map(|m| (m.reason, m.line, &m.detail[..])).collect();
+    let malformed: Vec<_> = decoded.malformed.iter().map(|m| (m.reason, m.position, &m.detail[..])).collect();
     assert_eq!(
         malformed,
         [
-            (MalformedReason::WrongType, 3, "field `id`: expected int, found `x`"),
-            (MalformedReason::Syntax, 4, "2 values, but the header has 8"),
-            (MalformedReason::Syntax, 5, "text after a closing quote"),
-            (MalformedReason::InvalidUtf8, 7, "the row is not valid UTF-8"),
-            (MalformedReason::Syntax, 8, "9 values, but the header has 8"),
-            (MalformedReason::Syntax, 9, "quote is not closed"),
+            (MalformedReason::WrongType, 21, "field `id`: expected int, found `x`"),
+            (MalformedReason::Syntax, 36, "2 values, but the header has 8"),
+            (MalformedReason::Syntax, 40, "text after a closing quote"),
+            (MalformedReason::InvalidUtf8, 73, "the row is not valid UTF-8"),
+            (MalformedReason::Syntax, 83, "9 values, but the header has 8"),
+            (MalformedReason::Syntax, 96, "quote is not closed"),
         ]
     );
-    assert_eq!(decoded.malformed[0].position, 21);
     assert_eq!(decoded.malformed[0].raw, b"x,2,true,n,,,,");
     assert_eq!(decoded.types[0].positions, [0, 53]);
     assert_eq!(decoded.unknown_fields, ["extra"]);

@@ -20,7 +20,6 @@ struct Origin {
     /// Where it begins in the rewritten text.
     rewritten: u64,
     position: u64,
-    line: u64,
     time_ns: i64,
     raw: Vec<u8>,
 }
@@ -36,13 +35,13 @@ impl EvtDecoder {
         let fields = &self.fields;
         let fields_of =
             |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, fields)| fields.as_slice());
-        let (mut at, mut line) = (0, 0);
+        let mut at = 0;
         while at < text.len() {
             let end = memchr(b'\n', &text[at..]).map_or(text.len(), |i| at + i + 1);
             let raw = trimmed(&text[at..end]);
             let position = position + at as u64;
             let mut refuse = |reason, detail| {
-                malformed.push(Malformed { reason, detail, position, line, raw: raw.to_vec() });
+                malformed.push(Malformed { reason, detail, position, line: None, raw: raw.to_vec() });
             };
             match std::str::from_utf8(raw).map(|text| clock.read(text)) {
                 Err(_) => refuse(MalformedReason::InvalidUtf8, "the row is not valid UTF-8".to_string()),
@@ -54,7 +53,6 @@ impl EvtDecoder {
                         Ok(()) => origins.push(Origin {
                             rewritten: start as u64,
                             position,
-                            line,
                             time_ns: clock.now_ns(),
                             raw: raw.to_vec(),
                         }),
@@ -66,7 +64,6 @@ impl EvtDecoder {
                 }
             }
             at = end;
-            line += 1;
         }
         let block = Block { data: BlockData::Bytes(rewritten), ..Block::default() };
         let mut decoded = self.json.decode(&block);
@@ -90,7 +87,7 @@ fn restore(decoded: &mut Decoded, origins: &[Origin]) {
     }
     for row in &mut decoded.malformed {
         let origin = origin(row.position);
-        (row.position, row.line, row.raw) = (origin.position, origin.line, origin.raw.clone());
+        (row.position, row.raw) = (origin.position, origin.raw.clone());
     }
 }
 

@@ -121,7 +121,6 @@ impl JsonDecoder {
         let all_valid = simdutf8::basic::from_utf8(text).is_ok();
         let mut cursor = Cursor::new(text);
         cursor.unescaped = std::mem::take(&mut self.unescaped);
-        let mut line = 0;
         while cursor.at < text.len() {
             let start = cursor.at;
             cursor.skip_space();
@@ -141,12 +140,11 @@ impl JsonDecoder {
                         cursor.at = line_end(text, start);
                         let raw = text[start..cursor.at].strip_suffix(b"\r").unwrap_or(&text[start..cursor.at]);
                         let position = base + start as u64;
-                        out.malformed.push(Malformed { reason, detail, position, line, raw: raw.to_vec() });
+                        out.malformed.push(Malformed { reason, detail, position, line: None, raw: raw.to_vec() });
                     }
                 }
             }
             cursor.at += 1;
-            line += 1;
         }
         self.unescaped = std::mem::take(&mut cursor.unescaped);
     }
