@@ -79,7 +79,7 @@ fn call(name: &str, ty: &Type) -> Option<Aggregate> {
 
 /// Nanoseconds per row of `update`, per group of `output`, and a hash of the results.
 fn measure(aggregate: &Aggregate, input: &Input, column: &ArrayRef, batches: usize) -> (f64, f64, u64) {
-    let rows = Rows { slots: &input.slots, times: &input.times, seq: Some(&input.seq) };
+    let rows = Rows { slots: &input.slots, times: &input.times, places: &input.times, seq: Some(&input.seq) };
     let mut state = aggregate.accumulator();
     let start = Instant::now();
     for _ in 0..batches {

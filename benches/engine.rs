@@ -176,7 +176,7 @@ fn grouped(batches: &[Batch], aggregates: &[Aggregate]) -> u64 {
     for batch in batches {
         let volumes = batch.columns[VOLUME].as_primitive::<Int64Type>();
         let slots: Vec<u32> = volumes.values().iter().map(|volume| (*volume as u64 % SYMBOLS) as u32).collect();
-        let rows = Rows { slots: &slots, times: &batch.time, seq: None };
+        let rows = Rows { slots: &slots, times: &batch.time, places: batch.places(), seq: None };
         for (aggregate, accumulator) in aggregates.iter().zip(&mut accumulators) {
             let args: Vec<ArrayRef> = aggregate.args.iter().map(|&arg| batch.columns[arg].clone()).collect();
             accumulator.update(&rows, &args);

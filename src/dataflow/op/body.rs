@@ -104,7 +104,7 @@ pub fn key_columns(keys: &Keys, types: &[DataType]) -> Vec<ArrayRef> {
 
 impl Body for AggregateBody {
     fn update(&mut self, batch: &Batch, slots: &[u32]) {
-        let rows = Rows { slots, times: &batch.time, seq: batch.seq.as_ref() };
+        let rows = Rows { slots, times: &batch.time, places: batch.places(), seq: batch.seq.as_ref() };
         for (aggregate, accumulator) in self.aggregates.iter().zip(&mut self.accumulators) {
             let args: Vec<ArrayRef> = aggregate.args.iter().map(|&i| batch.columns[i].clone()).collect();
             accumulator.update(&rows, &args);

@@ -1,8 +1,9 @@
 //! The order of rows, and rows that wait for their turn.
 //!
 //! Order-sensitive operators apply rows by (`_time`, `_seq`), the ordered sink writes them by (`_at`,
-//! stream, key, `_seq`). Where these tie (rows of merged streams, rows without a `_seq`), the values
-//! decide, so that equal rows are interchangeable and the order is the same in every run.
+//! stream, key, `_seq`). Where these tie (rows of merged streams, rows without a `_seq`), the place and the
+//! values decide, so that rows that still tie are interchangeable and the order is the same in every run.
+//! No column that could decide is pruned before ([`plan::ties`](crate::plan::ties)).
 
 use std::cmp::Ordering;
 
@@ -85,11 +86,13 @@ impl Runs {
     }
 }
 
-/// The rows of `batches`, which are of one edge with columns of `types`, sorted by (`_time`, `_seq`, value).
+/// The rows of `batches`, which are of one edge with columns of `types`, sorted by (`_time`, `_seq`, `_at`, value).
 pub fn in_event_order(batches: &[Batch], types: &[DataType]) -> Batch {
     let all = Batch::concat(batches);
     sorted(all, |b, x, y| {
-        b.time[x].cmp(&b.time[y]).then_with(|| by_seq(b, x, y)).then_with(|| by_value(b, types, x, y))
+        let by_origin = b.time[x].cmp(&b.time[y]).then_with(|| by_seq(b, x, y));
+        let by_place = || b.places()[x].cmp(&b.places()[y]);
+        by_origin.then_with(by_place).then_with(|| by_value(b, types, x, y))
     })
 }
 

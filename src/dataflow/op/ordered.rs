@@ -16,8 +16,10 @@ use crate::dataflow::align::{Core, Outlet, Progress};
 /// The part of an order-sensitive operator that sees rows in order.
 ///
 /// # Contract
-/// `rows` gets every row that is not late once, in order over all calls; `advance(now)` comes after all
-/// rows timed before `now`. `now` is `i64::MAX` when the input has ended.
+/// `rows` gets every row that is not late once, in order over all calls, with its place, by which ties
+/// within a window go; what leaves has its time as its place ([`send_in_slices`](super::window::send_in_slices)
+/// sees to that), since it was applied when that was certain. `advance(now)` comes after all rows timed
+/// before `now`. `now` is `i64::MAX` when the input has ended.
 pub trait InOrder {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>);
 
@@ -72,9 +74,7 @@ impl<L: InOrder> Core for Ordered<L> {
         let now = if watermark == i64::MAX { watermark } else { watermark.saturating_sub(self.lateness_ns) };
         let released = self.waiting.release(now);
         if !released.is_empty() {
-            let rows = in_event_order(&released, &self.types);
-            // What leaves keeps its time as its place: it was applied when that was certain.
-            self.logic.rows(&Batch { at: None, ..rows }, out);
+            self.logic.rows(&in_event_order(&released, &self.types), out);
         }
         self.logic.advance(now, out);
         let (entries, bytes) = self.logic.state();

@@ -35,7 +35,7 @@ impl InOrder for Running {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
-        let rows = Rows { slots: &slots, times: &batch.time, seq: batch.seq.as_ref() };
+        let rows = Rows { slots: &slots, times: &batch.time, places: batch.places(), seq: batch.seq.as_ref() };
         let errors = Errors::default();
         let mut columns = key_columns(&keys, &self.key_types);
         for (aggregate, accumulator) in self.aggregates.iter().zip(&mut self.accumulators) {

@@ -309,8 +309,9 @@ pub fn groups_by_slot<S: Ord + Copy>(table: &Table<S>, slots: Vec<u32>, starts: 
     Groups { keys, starts, ends, into: (0..slots.len() as u32).collect(), from: slots }
 }
 
-/// Sends `rows` on the first port in batches of bounded size.
+/// Sends `rows`, whose places are their times from here on, on the first port in batches of bounded size.
 pub fn send_in_slices(rows: Batch, counters: &Counters, out: &mut dyn Outlet<Batch>) {
+    let rows = Batch { at: None, ..rows };
     counters.add_out(rows.len());
     if rows.len() <= EMIT_ROWS {
         if !rows.is_empty() {

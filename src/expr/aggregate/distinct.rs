@@ -130,6 +130,8 @@ pub(super) trait Ranking<D: Domain>: 'static {
     type Builder: super::grouped::Column;
     const NAME: &'static str;
 
+    /// What tells which of two values came first.
+    fn orders<'a>(rows: &Rows<'a>) -> Orders<'a>;
     fn builder(&self, domain: &D, len: usize) -> Self::Builder;
     fn append(&self, state: &Tallies<D>, out: &mut Self::Builder);
 }
@@ -147,7 +149,7 @@ impl<D: Domain, R: Ranking<D>> Fold for Tallied<D, R> {
     const NAME: &'static str = R::NAME;
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
-        (Orders::new(rows), self.domain.input(rows, args))
+        (R::orders(rows), self.domain.input(rows, args))
     }
 
     #[inline]
@@ -215,6 +217,10 @@ impl<D: Domain> Ranking<D> for Mode {
     type Builder = D::Builder;
     const NAME: &'static str = "mode";
 
+    fn orders<'a>(rows: &Rows<'a>) -> Orders<'a> {
+        Orders::by_place(rows)
+    }
+
     fn builder(&self, domain: &D, len: usize) -> D::Builder {
         domain.builder(len)
     }
@@ -235,6 +241,10 @@ pub(super) struct TopK {
 impl<D: Domain> Ranking<D> for TopK {
     type Builder = Lists<D>;
     const NAME: &'static str = "top_k";
+
+    fn orders<'a>(rows: &Rows<'a>) -> Orders<'a> {
+        Orders::by_place(rows)
+    }
 
     fn builder(&self, domain: &D, len: usize) -> Lists<D> {
         Lists::new(domain, &self.item, len)
@@ -260,6 +270,10 @@ pub(super) struct InOrder {
 impl<D: Domain> Ranking<D> for InOrder {
     type Builder = Lists<D>;
     const NAME: &'static str = "collect_distinct";
+
+    fn orders<'a>(rows: &Rows<'a>) -> Orders<'a> {
+        Orders::by_time(rows)
+    }
 
     fn builder(&self, domain: &D, len: usize) -> Lists<D> {
         Lists::new(domain, &self.item, len)

@@ -108,7 +108,7 @@ impl<D: Domain, const LAST: bool> Fold for End<D, LAST> {
     const NAME: &'static str = if LAST { "last" } else { "first" };
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
-        (Orders::new(rows), self.0.input(rows, args))
+        (Orders::by_time(rows), self.0.input(rows, args))
     }
 
     #[inline]

@@ -3,8 +3,8 @@
 //! An accumulator holds the states of many groups in columns, addressed by *slot*: the operator's
 //! [`Table`](crate::state::Table) maps a key to a slot, and one call updates a whole batch. No result
 //! depends on the order in which rows arrive or on how they were spread over workers: sums are exact,
-//! ties are broken by (`_time`, `_seq`) and then by value, and order-dependent aggregates keep the
-//! order with the values.
+//! what depends on order keeps it with the values. Sequences follow (`_time`, `_seq`), ties between
+//! values of one frequency (`_at`, `_seq`), and then the values themselves decide.
 
 mod count;
 mod distinct;
@@ -111,7 +111,7 @@ pub enum AggregateFunction {
     Ema {
         n: u32,
     },
-    /// The most frequent value; ties go to the one that was first by (event time, `_seq`).
+    /// The most frequent value; ties go to the one that was first by (place, `_seq`).
     Mode,
     /// The `k` most frequent values, most frequent first, ties as `mode`.
     TopK {
@@ -129,6 +129,8 @@ pub struct Rows<'a> {
     /// The slot of each row's group.
     pub slots: &'a [u32],
     pub times: &'a [i64],
+    /// `_at`, by which the most frequent values are ranked where they tie.
+    pub places: &'a [i64],
     /// Where rows of equal time stand; without it (rows of a window upstream) ties fall to the values.
     pub seq: Option<&'a Seq>,
 }

@@ -12,26 +12,41 @@ use crate::data::key::{decode_value, encode_value};
 use crate::data::value::compare_floats;
 use crate::data::{DataType, Type, Value};
 
-/// A row of a group: time, partition, position, values of all columns.
-pub type ReferenceRow = (i64, u32, u64, Vec<Value>);
+/// A row of a group.
+pub struct ReferenceRow {
+    pub time: i64,
+    /// Its place.
+    pub at: i64,
+    /// Partition and position.
+    pub seq: (u32, u64),
+    /// The values of all columns.
+    pub values: Vec<Value>,
+}
+
+/// An instant, partition and position.
+type Rank = (i64, (u32, u64));
 
 /// A value that is not null, and when it came.
-type Entry = ((i64, u32, u64), Value);
+struct Entry {
+    by_time: Rank,
+    by_place: Rank,
+    value: Value,
+}
 
 /// The result of `aggregate` over the group `rows`; a sum that overflows is null.
 pub fn aggregate_rows(aggregate: &Aggregate, rows: &[ReferenceRow]) -> Value {
     use AggregateFunction::*;
     let entries = sorted_entries(aggregate, rows);
-    let values: Vec<Value> = entries.iter().map(|(_, v)| v.clone()).collect();
+    let values: Vec<Value> = entries.iter().map(|e| e.value.clone()).collect();
     match &aggregate.function {
         CountRows => Value::Int(rows.len() as i64),
         Count => Value::Int(values.len() as i64),
         CountIf => Value::Int(values.iter().filter(|v| **v == Value::Bool(true)).count() as i64),
         Collect | CollectRows => Value::List(values),
-        CountDistinct => Value::Int(tally(&entries).len() as i64),
+        CountDistinct => Value::Int(tally(&entries, |e| e.by_time).len() as i64),
         ApproxCountDistinct => Value::Int(estimate(&values)),
         CollectDistinct => {
-            let mut distinct = tally(&entries);
+            let mut distinct = tally(&entries, |e| e.by_time);
             distinct.sort_by(|a, b| a.first.cmp(&b.first).then_with(|| a.value.compare(&b.value)));
             Value::List(distinct.into_iter().map(|t| t.value).collect())
         }
@@ -85,13 +100,15 @@ fn sorted_entries(aggregate: &Aggregate, rows: &[ReferenceRow]) -> Vec<Entry> {
         AggregateFunction::CountRows => Value::Int(0),
         AggregateFunction::CollectRows => {
             let columns = aggregate.args.iter().zip(&aggregate.arg_types);
-            Value::Record(columns.map(|(&i, ty)| canonical(&row.3[i], ty)).collect())
+            Value::Record(columns.map(|(&i, ty)| canonical(&row.values[i], ty)).collect())
         }
-        _ => canonical(&row.3[aggregate.args[0]], &aggregate.arg_types[0]),
+        _ => canonical(&row.values[aggregate.args[0]], &aggregate.arg_types[0]),
     };
-    let mut entries: Vec<Entry> = rows.iter().map(|row| ((row.0, row.1, row.2), value(row))).collect();
-    entries.retain(|(_, v)| !v.is_null());
-    entries.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.compare(&b.1)));
+    let entry =
+        |row: &ReferenceRow| Entry { by_time: (row.time, row.seq), by_place: (row.at, row.seq), value: value(row) };
+    let mut entries: Vec<Entry> = rows.iter().map(entry).collect();
+    entries.retain(|e| !e.value.is_null());
+    entries.sort_by(|a, b| a.by_time.cmp(&b.by_time).then_with(|| a.value.compare(&b.value)));
     entries
 }
 
@@ -206,22 +223,25 @@ fn percentile(ty: &DataType, mut values: Vec<Value>, p: f64) -> Value {
 struct Tally {
     value: Value,
     count: usize,
-    first: (i64, u32, u64),
+    first: Rank,
 }
 
-/// The different values of entries that are sorted.
-fn tally(entries: &[Entry]) -> Vec<Tally> {
+/// The different values; which came first, goes by `rank`.
+fn tally(entries: &[Entry], rank: fn(&Entry) -> Rank) -> Vec<Tally> {
     let mut tallies: BTreeMap<Vec<u8>, Tally> = BTreeMap::new();
-    for (at, value) in entries {
+    for entry in entries {
         let mut key = Vec::new();
-        encode_value(value, &mut key);
-        tallies.entry(key).or_insert(Tally { value: value.clone(), count: 0, first: *at }).count += 1;
+        encode_value(&entry.value, &mut key);
+        let new = Tally { value: entry.value.clone(), count: 0, first: rank(entry) };
+        let tally = tallies.entry(key).or_insert(new);
+        tally.count += 1;
+        tally.first = tally.first.min(rank(entry));
     }
     tallies.into_values().collect()
 }
 
 fn by_frequency(entries: &[Entry]) -> Vec<Value> {
-    let mut tallies = tally(entries);
+    let mut tallies = tally(entries, |e| e.by_place);
     tallies.sort_by(|a, b| b.count.cmp(&a.count).then(a.first.cmp(&b.first)).then_with(|| a.value.compare(&b.value)));
     tallies.into_iter().map(|t| t.value).collect()
 }

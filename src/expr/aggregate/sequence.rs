@@ -41,6 +41,11 @@ impl<D: Domain> Entries<D> {
         self.item_bytes += other.item_bytes;
     }
 
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.item_bytes = 0;
+    }
+
     /// By (order, value).
     fn sorted(&self) -> Vec<&(Order, D::Item)> {
         let mut entries: Vec<_> = self.entries.iter().collect();
@@ -93,7 +98,7 @@ impl<D: Domain> Fold for Collect<D> {
     const NAME: &'static str = "collect";
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
-        (Orders::new(rows), self.domain.input(rows, args))
+        (Orders::by_time(rows), self.domain.input(rows, args))
     }
 
     fn nulls(&self, args: &[ArrayRef]) -> Option<NullBuffer> {
@@ -146,7 +151,7 @@ impl Fold for StringJoin {
     const NAME: &'static str = "string_join";
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
-        (Orders::new(rows), Strings.input(rows, args))
+        (Orders::by_time(rows), Strings.input(rows, args))
     }
 
     #[inline]
@@ -200,7 +205,8 @@ pub(super) struct Ema {
 pub(super) struct Average {
     /// The average over the rows that came in order, which are not kept. Such a state is never merged.
     folded: Option<f64>,
-    /// Rows that may have come in any order; all after those.
+    /// Rows that may have come in any order, all after those; where rows come in order, those that tie
+    /// for the last place so far.
     entries: Entries<Floats>,
 }
 
@@ -213,6 +219,12 @@ impl Ema {
     fn fold(&self, average: Option<f64>, v: f64) -> Option<f64> {
         Some(average.map_or(v, |average| self.alpha * v + (1.0 - self.alpha) * average))
     }
+
+    /// The average over all rows.
+    fn average(&self, state: &Average) -> Option<f64> {
+        let values = state.entries.sorted().into_iter().map(|(_, item)| domain::float_of(*item));
+        values.fold(state.folded, |average, v| self.fold(average, v))
+    }
 }
 
 impl Fold for Ema {
@@ -222,7 +234,7 @@ impl Fold for Ema {
     const NAME: &'static str = "ema";
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
-        (Orders::new(rows), Floats.input(rows, args))
+        (Orders::by_time(rows), Floats.input(rows, args))
     }
 
     #[inline]
@@ -230,10 +242,15 @@ impl Fold for Ema {
         state.entries.push(orders.get(row), Floats::get(input, row));
     }
 
+    /// Rows that tie are folded once all are there: by value, as everywhere.
     #[inline]
-    fn step_in_order(&self, state: &mut Average, (_, input): &Self::Input<'_>, row: usize) {
-        let v = domain::float_of(Floats::get(input, row));
-        state.folded = self.fold(state.folded, v);
+    fn step_in_order(&self, state: &mut Average, (orders, input): &Self::Input<'_>, row: usize) {
+        let order = orders.get(row);
+        if state.entries.entries.last().is_some_and(|(last, _)| *last != order) {
+            state.folded = self.average(state);
+            state.entries.clear();
+        }
+        state.entries.push(order, Floats::get(input, row));
     }
 
     fn merge(&self, into: &mut Average, from: &Average) {
@@ -247,10 +264,8 @@ impl Fold for Ema {
     }
 
     fn append(&self, state: &Average, out: &mut Float64Builder, _errors: &Errors) {
-        let values = state.entries.sorted().into_iter().map(|(_, item)| domain::float_of(*item));
-        let average = values.fold(state.folded, |average, v| self.fold(average, v));
         // One NaN, whatever the operations left.
-        out.append_option(average.map(|v| if v.is_nan() { f64::NAN } else { v }));
+        out.append_option(self.average(state).map(|v| if v.is_nan() { f64::NAN } else { v }));
     }
 
     #[inline]
