@@ -8,3 +8,4 @@ pub mod lower;
 pub mod order;
 pub mod physical;
 pub mod rewrite;
+pub mod ties;

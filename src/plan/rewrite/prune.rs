@@ -9,6 +9,7 @@ use crate::data::Schema;
 use crate::expr::Expr;
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
 use crate::plan::rewrite::{Rebuilt, add_columns, remap};
+use crate::plan::ties::need_all_columns;
 use crate::sema::hir::{AggregateCall, Keyed, KeyedKind, Step, Windows};
 
 /// Narrows every source to the fields that the program uses: by any reader of its type and scan, and
@@ -54,6 +55,7 @@ pub fn prune(plan: Plan) -> Plan {
 /// By node: the columns that are read of it; `None`: nothing depends on the node at all.
 fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
     let mut needed: Vec<Option<BTreeSet<usize>>> = vec![None; plan.nodes.len()];
+    let decide_ties = need_all_columns(plan);
     for output in &plan.outputs {
         let all = 0..plan.nodes[output.node].schema.len();
         needed[output.node].get_or_insert_default().extend(all);
@@ -76,7 +78,11 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
             }
             Op::Keyed { input, keyed, .. } => {
                 let width = plan.nodes[*input].schema.len();
-                keyed_needs(keyed, &columns, width, needed[*input].get_or_insert_default());
+                let into = needed[*input].get_or_insert_default();
+                keyed_needs(keyed, &columns, width, into);
+                if decide_ties[id] {
+                    into.extend(0..width);
+                }
             }
             Op::Late { of } => {
                 needed[*of].get_or_insert_default();
