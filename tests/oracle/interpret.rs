@@ -6,13 +6,17 @@
 //! follows from it. Expressions and aggregates are those of the row-wise references. Nothing is shared
 //! with `dataflow`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use chrono::{NaiveDate, TimeZone};
+use chrono_tz::Tz;
 use varpulis_runtime::connector::spec::{Input, WatermarkStrategy};
 use varpulis_runtime::data::key::{decode_value, encode_value};
+use varpulis_runtime::data::time::{NS_PER_DAY, NS_PER_MIN, NS_PER_S};
 use varpulis_runtime::data::{DataType, Value};
-use varpulis_runtime::expr::aggregate::reference::aggregate_rows;
+use varpulis_runtime::expr::aggregate::reference::{ReferenceRow, aggregate_rows};
 use varpulis_runtime::expr::reference::evaluate_row;
 use varpulis_runtime::expr::{Aggregate, Expr};
 use varpulis_runtime::plan::logical::{Op, Plan, Reader};
@@ -133,6 +137,31 @@ fn ticks(places: &[i64], period_ns: i64) -> Vec<Row> {
     out
 }
 
+/// The number of the day, since 1970, that clocks show.
+fn day_of_clock(tz: Tz, time: i64) -> i64 {
+    tz.timestamp_nanos(time).date_naive().signed_duration_since(NaiveDate::default()).num_days()
+}
+
+/// The first instant at which clocks show a day or a later one: looked for minute by minute, since they may
+/// show a day, then the one before, and it again.
+fn midnight(tz: Tz, day: i64) -> i64 {
+    thread_local!(static KNOWN: RefCell<BTreeMap<(&'static str, i64), i64>> = const { RefCell::new(BTreeMap::new()) });
+    let first_of = |from: i64, step: i64| (from..).step_by(step as usize).find(|t| day_of_clock(tz, *t) >= day);
+    let search = || {
+        let minute = first_of((day - 2) * NS_PER_DAY, NS_PER_MIN).expect("every day comes");
+        let second = first_of(minute - NS_PER_MIN, NS_PER_S).expect("within the minute");
+        assert!(day_of_clock(tz, second - 1) < day, "clocks move by whole seconds");
+        second
+    };
+    KNOWN.with_borrow_mut(|known| *known.entry((tz.name(), day)).or_insert_with(search))
+}
+
+/// The number of the day that covers an instant.
+fn day_over(tz: Tz, time: i64) -> i64 {
+    let about = day_of_clock(tz, time);
+    (about - 2..=about + 2).rev().find(|day| midnight(tz, *day) <= time).expect("a day covers every instant")
+}
+
 /// The bounds of all windows over time that cover an instant.
 fn windows_over(time: i64, size: i64, slide: i64, offset: i64) -> Vec<Bounds> {
     let mut start = (time - offset).div_euclid(slide) * slide + offset;
@@ -146,8 +175,15 @@ fn windows_over(time: i64, size: i64, slide: i64, offset: i64) -> Vec<Bounds> {
 
 /// The windows over time that a row belongs to and is not late for.
 fn open_windows(windows: &Windows, lateness_ns: i64, row: &Row) -> Vec<Bounds> {
-    let Windows::Time { size_ns, slide_ns, offset_ns, tz: None } = windows else { unreachable!("not over time") };
-    let all = windows_over(row.time, *size_ns, *slide_ns, *offset_ns);
+    let Windows::Time { size_ns, slide_ns, offset_ns, tz } = windows else { unreachable!("not over time") };
+    let all = match tz {
+        None => windows_over(row.time, *size_ns, *slide_ns, *offset_ns),
+        Some(tz) => {
+            let (tz, days) = (tz.parse().expect("a time zone"), |ns: &i64| ns / NS_PER_DAY);
+            let windows = windows_over(day_over(tz, row.time), days(size_ns), days(slide_ns), days(offset_ns));
+            windows.into_iter().map(|(start, end)| (midnight(tz, start), midnight(tz, end))).collect()
+        }
+    };
     all.into_iter().filter(|(_, end)| end.saturating_add(lateness_ns) > row.at).collect()
 }
 
@@ -159,9 +195,10 @@ fn is_late(keyed: &Keyed, lateness_ns: i64, row: &Row) -> bool {
     }
 }
 
-/// By (time, seq), what ties by value.
+/// By (time, seq), what ties by place, then by value.
 fn in_event_order(rows: &mut [Row]) {
-    rows.sort_by(|a, b| (a.time, a.seq).cmp(&(b.time, b.seq)).then_with(|| compare_values(&a.values, &b.values)));
+    let origin = |row: &Row| (row.time, row.seq, row.at);
+    rows.sort_by(|a, b| origin(a).cmp(&origin(b)).then_with(|| compare_values(&a.values, &b.values)));
 }
 
 fn compare_values(a: &[Value], b: &[Value]) -> std::cmp::Ordering {
@@ -219,8 +256,7 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
     out
 }
 
-/// The rows of one key by window, each in event order. What sessions and count windows take in, they
-/// take in that order, so that its time is its place from there on.
+/// The rows of one key by window, each in event order.
 fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, Vec<Row>)> {
     match windows {
         Windows::Time { .. } => {
@@ -244,9 +280,8 @@ fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, V
             out.into_iter().collect()
         }
         Windows::Session { gap_ns } => {
-            let rows = rows.iter().map(|row| Row { at: row.time, ..row.clone() });
             let mut sessions: Vec<Vec<Row>> = Vec::new();
-            for row in rows {
+            for row in rows.iter().cloned() {
                 match sessions.last_mut() {
                     Some(session) if row.time < session[session.len() - 1].time + gap_ns => session.push(row),
                     Some(_) | None => sessions.push(vec![row]),
@@ -256,7 +291,6 @@ fn windowed(windows: &Windows, lateness_ns: i64, rows: &[Row]) -> Vec<(Bounds, V
             sessions.into_iter().map(|s| (bounds(&s), s)).collect()
         }
         Windows::Count { size, slide, partial } => {
-            let rows: Vec<Row> = rows.iter().map(|row| Row { at: row.time, ..row.clone() }).collect();
             let (size, slide) = (*size as usize, *slide as usize);
             let mut out = Vec::new();
             for from in (0..rows.len()).step_by(slide) {
@@ -286,8 +320,8 @@ fn aggregate_of(call: &AggregateCall, rows: &[Row]) -> Value {
     let args = (0..call.args.len()).collect();
     let aggregate = Aggregate { function: call.function.clone(), args, arg_types, ty: call.ty.clone() };
     let values = |row: &Row| call.args.iter().map(|e| value_of(e, row)).collect();
-    let rows: Vec<_> = rows.iter().map(|row| (row.time, row.seq.0, row.seq.1, values(row))).collect();
-    aggregate_rows(&aggregate, &rows)
+    let reference = |row: &Row| ReferenceRow { time: row.time, at: row.at, seq: row.seq, values: values(row) };
+    aggregate_rows(&aggregate, &rows.iter().map(reference).collect::<Vec<_>>())
 }
 
 /// By (at, seq): the first of each value, then sorted, then the first of them.

@@ -3,7 +3,7 @@
 
 use varpulis_runtime::expr::generate::Random;
 
-use crate::generate::{Field, Ty};
+use crate::generate::{Field, Scale, Ty};
 
 /// Something that streams can be read from.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ struct Readable {
 /// Writes the streams of one program.
 pub struct Writer {
     pub random: Random,
+    scale: Scale,
     readable: Vec<Readable>,
     fresh: usize,
     pub has_timer: bool,
@@ -39,9 +40,9 @@ const SCALARS: [Ty; 6] = [Ty::Int, Ty::Float, Ty::Bool, Ty::Str, Ty::Timestamp, 
 
 impl Writer {
     /// Over event types, each with its fields.
-    pub fn new(random: Random, types: Vec<(String, Vec<Field>)>) -> Writer {
+    pub fn new(random: Random, scale: Scale, types: Vec<(String, Vec<Field>)>) -> Writer {
         let readable = |(name, fields)| Readable { name, fields, watermarked: true, late: None };
-        Writer { random, readable: types.into_iter().map(readable).collect(), fresh: 0, has_timer: false }
+        Writer { random, scale, readable: types.into_iter().map(readable).collect(), fresh: 0, has_timer: false }
     }
 
     /// The text of all streams.
@@ -51,7 +52,10 @@ impl Writer {
             let name = format!("S{number}");
             let mut chain = self.source();
             if chain.watermarked && self.random.chance(50) {
-                let by = *self.random.pick(&["0s", "500ms", "1s", "3s", "10s", "1m", "unbounded"]);
+                let by = self.length(
+                    &["0s", "500ms", "1s", "3s", "10s", "1m", "unbounded"],
+                    &["0s", "30m", "5h", "1d", "unbounded"],
+                );
                 chain.text += &format!("\n    .watermark(out_of_order: {by})");
             }
             for _ in 0..self.random.below(6) {
@@ -67,6 +71,14 @@ impl Writer {
             self.readable.push(Readable { name, fields, watermarked, late });
         }
         out
+    }
+
+    /// A length of time that fits the rows.
+    fn length(&mut self, seconds: &[&'static str], days: &[&'static str]) -> &'static str {
+        match self.scale {
+            Scale::Seconds => *self.random.pick(seconds),
+            Scale::Days => *self.random.pick(days),
+        }
     }
 
     fn name(&mut self) -> String {
@@ -92,7 +104,7 @@ impl Writer {
             3..=6 if self.readable.len() > 1 => self.merge(),
             7 => {
                 self.has_timer = true;
-                let period = *self.random.pick(&["1s", "5s", "7s"]);
+                let period = self.length(&["500ms", "1s", "5s", "7s", "1m"], &["1h", "7h", "1d", "7d"]);
                 chain(
                     format!("timer({period})"),
                     vec![Field { name: "n".to_string(), ty: Ty::Int, nullable: false }],
@@ -197,6 +209,7 @@ impl Writer {
 
     fn window(&mut self, chain: &mut Chain) {
         let text = match self.random.below(8) {
+            0..=4 if self.scale == Scale::Days => self.days(),
             0..=2 => {
                 let offset = *self.random.pick(&["", "", ", offset: 1s", ", offset: 2500ms"]);
                 format!(".window({}{offset})", self.random.pick(&["1s", "5s", "10s", "1m", "7s"]))
@@ -207,7 +220,10 @@ impl Writer {
                 let offset = *self.random.pick(&["", "", ", offset: 1s"]);
                 format!(".window({form}{offset})")
             }
-            5 | 6 => format!(".session_window(gap: {})", self.random.pick(&["1s", "500ms", "3s", "10s"])),
+            5 | 6 => {
+                let gap = self.length(&["1s", "500ms", "3s", "10s"], &["30m", "1h", "5h", "1d"]);
+                format!(".session_window(gap: {gap})")
+            }
             _ => {
                 let sliding = *self.random.pick(&["", "", ", sliding: 1", ", sliding: 2", ", sliding: 4"]);
                 let partial = *self.random.pick(&["", ", partial: true"]);
@@ -223,6 +239,27 @@ impl Writer {
             self.list(chain);
         }
         chain.in_window = true;
+    }
+
+    /// A window over days, of a place or of UTC.
+    fn days(&mut self) -> String {
+        const ZONES: [&str; 8] = [
+            "UTC",
+            "Europe/Paris",
+            "America/Sao_Paulo",
+            "Africa/Monrovia",
+            "Asia/Kathmandu",
+            "Pacific/Apia",
+            "America/New_York",
+            "America/St_Johns",
+        ];
+        if self.random.chance(25) {
+            let form = *self.random.pick(&["12h", "1d", "1d, sliding: 5h", "2d, offset: 7h", "7d, sliding: 1d"]);
+            return format!(".window({form})");
+        }
+        let form = *self.random.pick(&["1d", "1d", "2d", "7d", "3d, sliding: 1d", "7d, sliding: 2d"]);
+        let offset = *self.random.pick(&["", "", ", offset: 1d"]);
+        format!(".window({form}{offset}, tz: {:?})", self.random.pick(&ZONES))
     }
 
     /// An operator that lists the rows of a window.
@@ -247,7 +284,7 @@ impl Writer {
         self.becomes_stateful(chain);
         let ty = *self.random.pick(&SCALARS);
         let by = if self.random.chance(80) { self.expr(chain, ty, 1) } else { String::new() };
-        let within = *self.random.pick(&["", "1s", "5s", "1m"]);
+        let within = self.length(&["", "1s", "5s", "1m"], &["", "1h", "1d"]);
         let args: Vec<String> = [by, if within.is_empty() { String::new() } else { format!("within: {within}") }]
             .into_iter()
             .filter(|a| !a.is_empty())

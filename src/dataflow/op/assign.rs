@@ -35,7 +35,13 @@ impl Assigner {
             Some(tz) => (Calendar::LocalDays(tz), NS_PER_DAY),
         };
         let (size, slide, offset) = (size_ns / unit, slide_ns / unit, offset_ns / unit);
-        Assigner { calendar, size, slide, offset: offset.rem_euclid(slide), pane: gcd(size, slide) }
+        Assigner {
+            calendar,
+            size,
+            slide,
+            offset: offset.rem_euclid(slide),
+            pane: gcd(size as u64, slide as u64) as i64,
+        }
     }
 
     /// The pane that an instant lies in, by the coordinate of its start.
@@ -95,14 +101,22 @@ impl Assigner {
     }
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
+/// The greatest common divisor: how long the panes of windows are.
+pub fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The number of the day (since 1970-01-01, in local time) that an instant lies in.
+///
+/// Where clocks go back over midnight, the hour that comes again belongs to the day that had begun.
 fn local_day(tz: Tz, time: i64) -> i64 {
-    let local = tz.timestamp_nanos(time).naive_local();
-    local.signed_duration_since(NaiveDate::default().and_time(chrono::NaiveTime::MIN)).num_seconds().div_euclid(86_400)
+    let day = day_of_clock(tz, time);
+    if local_midnight(tz, day + 1) <= time { day + 1 } else { day }
+}
+
+/// The number of the day that clocks show.
+fn day_of_clock(tz: Tz, time: i64) -> i64 {
+    tz.timestamp_nanos(time).date_naive().signed_duration_since(NaiveDate::default()).num_days()
 }
 
 /// The instant at which a local day begins: its first one, where midnight happens twice, and the one
@@ -110,15 +124,25 @@ fn local_day(tz: Tz, time: i64) -> i64 {
 fn local_midnight(tz: Tz, day: i64) -> i64 {
     let (year, month, d) = civil_from_days(day);
     let date = NaiveDate::from_ymd_opt(year as i32, month, d).expect("times are checked to lie in 1900 to 2200");
-    let mut local = date.and_time(chrono::NaiveTime::MIN);
-    // No zone has ever skipped more than a day, and clocks move by multiples of 15 minutes.
-    for _ in 0..=96 {
-        if let Some(instant) = tz.from_local_datetime(&local).earliest() {
-            return instant.timestamp_nanos_opt().expect("times are checked to lie in 1900 to 2200");
-        }
-        local += chrono::TimeDelta::minutes(15);
+    let midnight = tz.from_local_datetime(&date.and_time(chrono::NaiveTime::MIN)).earliest();
+    match midnight {
+        Some(instant) => instant.timestamp_nanos_opt().expect("times are checked to lie in 1900 to 2200"),
+        None => end_of_gap(tz, day),
     }
-    unreachable!("a day begins within a day")
+}
+
+/// The first instant of a day whose midnight clocks skip: by any interval, up to the whole day.
+fn end_of_gap(tz: Tz, day: i64) -> i64 {
+    let (mut before, mut from) = ((day - 2) * NS_PER_DAY, (day + 2) * NS_PER_DAY);
+    while from - before > 1 {
+        let between = before + (from - before) / 2;
+        if day_of_clock(tz, between) < day {
+            before = between;
+        } else {
+            from = between;
+        }
+    }
+    from
 }
 
 #[cfg(test)]
@@ -126,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::time::{NS_PER_H, parse_timestamp};
+    use crate::data::time::{NS_PER_H, format_timestamp, parse_timestamp};
 
     proptest! {
         /// The windows of a pane are exactly those that cover an instant in it, by definition.
@@ -152,5 +176,27 @@ mod tests {
         let (start, end) = (a.instant(day), a.instant(a.first_end(day)));
         assert_eq!(start, ts("2026-03-28T23:00:00Z"));
         assert_eq!(end - start, 23 * NS_PER_H);
+    }
+
+    /// The start and end of the day that an instant lies in.
+    fn day(tz: Tz, time: &str) -> [String; 2] {
+        let a = Assigner::new(NS_PER_DAY, NS_PER_DAY, 0, Some(tz));
+        let pane = a.pane(parse_timestamp(time.as_bytes()).unwrap());
+        [a.instant(pane), a.instant(a.first_end(pane))].map(format_timestamp)
+    }
+
+    #[test]
+    fn days_begin_where_clocks_say_however_odd() {
+        let [paris, monrovia] = [chrono_tz::Europe::Paris, chrono_tz::Africa::Monrovia];
+        assert_eq!(day(paris, "1969-12-30T22:59:59.5Z"), ["1969-12-29T23:00:00Z", "1969-12-30T23:00:00Z"]);
+        // Clocks went from 00:00 to 00:44:30.
+        assert_eq!(day(monrovia, "1972-01-07T00:44:30Z"), ["1972-01-07T00:44:30Z", "1972-01-08T00:00:00Z"]);
+        assert_eq!(day(monrovia, "1972-01-07T00:44:29Z"), ["1972-01-06T00:44:30Z", "1972-01-07T00:44:30Z"]);
+        // There was no 30th.
+        assert_eq!(day(chrono_tz::Pacific::Apia, "2011-12-30T10:00:00Z")[0], "2011-12-30T10:00:00Z");
+        // Clocks went from 00:01 back to 23:01, when the day had begun.
+        let st_johns = chrono_tz::America::St_Johns;
+        assert_eq!(day(st_johns, "2006-10-29T03:00:00Z"), ["2006-10-29T02:30:00Z", "2006-10-30T03:30:00Z"]);
+        assert_eq!(day(st_johns, "2006-10-29T02:29:59Z")[1], "2006-10-29T02:30:00Z");
     }
 }

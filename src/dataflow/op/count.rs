@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::assign::gcd;
 use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
@@ -126,10 +127,6 @@ impl<B: Body> CountWindows<B> {
         self.counters.add_errors(errors.count());
         send_in_slices(rows, &self.counters, out);
     }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl<B: Body> InOrder for CountWindows<B> {

@@ -60,7 +60,8 @@ impl<L: InOrder> Core for Ordered<L> {
     fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
         let Some(places) = &batch.at else { return self.waiting.push(batch) };
-        let shortfall = |row: usize| places[row] - batch.time[row].saturating_add(self.lateness_ns);
+        // Places may be more than 2^63 ns behind their times: the difference saturates.
+        let shortfall = |row: usize| places[row].saturating_sub(batch.time[row].saturating_add(self.lateness_ns));
         let (late, kept): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| shortfall(row as usize) > 0);
         if late.is_empty() {
             return self.waiting.push(batch);

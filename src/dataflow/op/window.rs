@@ -91,7 +91,7 @@ impl<B: Body> TimeWindows<B> {
             return Ok((pane, first));
         }
         let open = self.assigner.ends(pane, first).find(|&end| self.deadline(end) > at);
-        open.map(|end| (pane, end)).ok_or_else(|| at - self.deadline(self.assigner.last_end(pane)))
+        open.map(|end| (pane, end)).ok_or_else(|| at.saturating_sub(self.deadline(self.assigner.last_end(pane))))
     }
 
     /// When a window closes for good.
@@ -203,7 +203,7 @@ impl<B: Body> Core for TimeWindows<B> {
                 }
                 Err(shortfall_ns) => {
                     late.push(row as u32);
-                    self.counters.add_late(shortfall_ns + 1);
+                    self.counters.add_late(shortfall_ns.saturating_add(1));
                 }
             }
         }
