@@ -15,7 +15,7 @@ use crate::connector::silence::Idled;
 use crate::connector::sink::{SinkError, dead_letter};
 use crate::connector::spec::{FileFormat, Input};
 use crate::dataflow::op::counters::Counters;
-use crate::dataflow::op::sink::{SharedWriter, WriteError, Writer};
+use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::op::source::Clock;
 use crate::dataflow::render::Context;
 use crate::dataflow::stop::{Stop, StopReason};
@@ -66,23 +66,6 @@ pub enum JobError {
     Worker(String),
 }
 
-/// Sinks that the dataflow writes to and the job finishes.
-struct Shared(Arc<Mutex<Sinks>>);
-
-impl Writer for Shared {
-    fn write(&mut self, output: usize, rows: &crate::data::Batch) -> Result<(), WriteError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(output, rows)
-    }
-
-    fn write_text(&mut self, output: usize, rows: &[u8]) -> Result<(), WriteError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_text(output, rows)
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
-    }
-}
-
 /// Runs a job to its end. `observe` is given the intake once it is open, for a progress display.
 pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Result<Report, JobError> {
     let started = Instant::now();
@@ -95,8 +78,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Resu
     observe(intake.clone());
     let counters: Vec<Arc<Counters>> = job.plan.nodes.iter().map(|_| Arc::default()).collect();
     let output_counters: Vec<Arc<Counters>> = outputs.iter().map(|_| Arc::default()).collect();
-    let writer: Box<dyn Writer> = Box::new(Shared(sinks.clone()));
-    let writer = SharedWriter { writer: Arc::new(Mutex::new(writer)), stop: stop.clone() };
+    let writer = SharedWriter { writer: sinks.clone(), stop: stop.clone() };
     let context = Context {
         plan: job.plan,
         intake: intake.clone(),

@@ -42,7 +42,7 @@ pub enum WriteError {
 /// A writer that the workers of a process share, and how a failing one ends the run.
 #[derive(Clone)]
 pub struct SharedWriter {
-    pub writer: Arc<Mutex<Box<dyn Writer>>>,
+    pub writer: Arc<Mutex<dyn Writer>>,
     pub stop: Arc<Stop>,
 }
 
@@ -52,7 +52,7 @@ impl SharedWriter {
             return;
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match action(writer.as_mut()) {
+        match action(&mut *writer) {
             Ok(()) => {}
             Err(WriteError::Closed) => self.stop.request(StopReason::Closed),
             Err(WriteError::Failed(message)) => self.stop.fail(message),

@@ -53,12 +53,44 @@ pub(super) trait Domain: 'static {
     fn decode(&self, bytes: &mut &[u8], aggregate: &'static str) -> Result<Self::Item, StateError>;
 }
 
+/// The part of a domain that is the same for all values that are copied.
+macro_rules! copied {
+    ($value:ty) => {
+        type Item = $value;
+        type Ref<'a> = $value;
+
+        #[inline]
+        fn own(value: $value) -> $value {
+            value
+        }
+
+        #[inline]
+        fn replace(item: &mut $value, value: $value) {
+            *item = value;
+        }
+
+        #[inline]
+        fn borrow(item: &$value) -> $value {
+            *item
+        }
+
+        #[inline]
+        fn compare(a: $value, b: $value) -> Ordering {
+            a.cmp(&b)
+        }
+
+        #[inline]
+        fn heap_bytes(_item: &$value) -> usize {
+            0
+        }
+    };
+}
+
 /// int, timestamp, duration.
 pub(super) struct Ints;
 
 impl Domain for Ints {
-    type Item = i64;
-    type Ref<'a> = i64;
+    copied!(i64);
     type Input<'a> = &'a [i64];
     type Builder = Int64Builder;
     const ENCODED_BYTES_MIN: usize = 8;
@@ -73,33 +105,8 @@ impl Domain for Ints {
     }
 
     #[inline]
-    fn own(value: i64) -> i64 {
-        value
-    }
-
-    #[inline]
-    fn replace(item: &mut i64, value: i64) {
-        *item = value;
-    }
-
-    #[inline]
-    fn borrow(item: &i64) -> i64 {
-        *item
-    }
-
-    #[inline]
-    fn compare(a: i64, b: i64) -> Ordering {
-        a.cmp(&b)
-    }
-
-    #[inline]
     fn hash(value: i64) -> u64 {
         hash(&value.to_le_bytes())
-    }
-
-    #[inline]
-    fn heap_bytes(_item: &i64) -> usize {
-        0
     }
 
     fn builder(&self, len: usize) -> Int64Builder {
@@ -142,8 +149,7 @@ fn flip(bits: i64) -> i64 {
 }
 
 impl Domain for Floats {
-    type Item = i64;
-    type Ref<'a> = i64;
+    copied!(i64);
     type Input<'a> = &'a [f64];
     type Builder = Float64Builder;
     const ENCODED_BYTES_MIN: usize = 8;
@@ -158,33 +164,8 @@ impl Domain for Floats {
     }
 
     #[inline]
-    fn own(value: i64) -> i64 {
-        value
-    }
-
-    #[inline]
-    fn replace(item: &mut i64, value: i64) {
-        *item = value;
-    }
-
-    #[inline]
-    fn borrow(item: &i64) -> i64 {
-        *item
-    }
-
-    #[inline]
-    fn compare(a: i64, b: i64) -> Ordering {
-        a.cmp(&b)
-    }
-
-    #[inline]
     fn hash(value: i64) -> u64 {
         hash(&value.to_le_bytes())
-    }
-
-    #[inline]
-    fn heap_bytes(_item: &i64) -> usize {
-        0
     }
 
     fn builder(&self, len: usize) -> Float64Builder {
@@ -279,8 +260,7 @@ impl Domain for Strings {
 pub(super) struct Bools;
 
 impl Domain for Bools {
-    type Item = bool;
-    type Ref<'a> = bool;
+    copied!(bool);
     type Input<'a> = &'a BooleanArray;
     type Builder = BooleanBuilder;
     const ENCODED_BYTES_MIN: usize = 1;
@@ -295,33 +275,8 @@ impl Domain for Bools {
     }
 
     #[inline]
-    fn own(value: bool) -> bool {
-        value
-    }
-
-    #[inline]
-    fn replace(item: &mut bool, value: bool) {
-        *item = value;
-    }
-
-    #[inline]
-    fn borrow(item: &bool) -> bool {
-        *item
-    }
-
-    #[inline]
-    fn compare(a: bool, b: bool) -> Ordering {
-        a.cmp(&b)
-    }
-
-    #[inline]
     fn hash(value: bool) -> u64 {
         hash(&[value as u8])
-    }
-
-    #[inline]
-    fn heap_bytes(_item: &bool) -> usize {
-        0
     }
 
     fn builder(&self, len: usize) -> BooleanBuilder {

@@ -2,11 +2,12 @@
 //!
 //! Approximate sketches lost: their answers depend on how values were split over states.
 
-use arrow_array::ArrayRef;
-use arrow_array::builder::{Float64Builder, Int64Builder};
+use arrow_array::builder::PrimitiveBuilder;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{ArrayRef, ArrowPrimitiveType};
 
 use super::domain::{self, Domain, Floats, Ints};
-use super::grouped::{Column, Fold};
+use super::grouped::Fold;
 use super::{Rows, StateError, state};
 use crate::expr::Errors;
 
@@ -14,12 +15,11 @@ use crate::expr::Errors;
 pub(super) trait Between: 'static {
     /// Keeps values as ordered integers.
     type Domain: for<'a> Domain<Item = i64, Ref<'a> = i64>;
-    type Builder: Column;
+    type Arrow: ArrowPrimitiveType;
     const DOMAIN: Self::Domain;
 
-    fn builder(len: usize) -> Self::Builder;
-    /// Appends what lies at `fraction` (0 to 1, exclusive) of the way from `low` to `high`.
-    fn append(out: &mut Self::Builder, point: Option<(i64, i64, f64)>);
+    /// What lies at `fraction` (0 to 1, exclusive) of the way from `low` to `high`.
+    fn between(low: i64, high: i64, fraction: f64) -> <Self::Arrow as ArrowPrimitiveType>::Native;
 }
 
 /// The value below which the fraction `p` of a group lies.
@@ -48,7 +48,7 @@ impl<B: Between> Quantile<B> {
 impl<B: Between> Fold for Quantile<B> {
     type State = Vec<i64>;
     type Input<'a> = <B::Domain as Domain>::Input<'a>;
-    type Builder = B::Builder;
+    type Builder = PrimitiveBuilder<B::Arrow>;
     const NAME: &'static str = "median/percentile";
 
     fn input<'a>(&self, rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
@@ -64,12 +64,12 @@ impl<B: Between> Fold for Quantile<B> {
         into.extend_from_slice(from);
     }
 
-    fn builder(&self, len: usize) -> B::Builder {
-        B::builder(len)
+    fn builder(&self, len: usize) -> Self::Builder {
+        PrimitiveBuilder::with_capacity(len)
     }
 
-    fn append(&self, state: &Vec<i64>, out: &mut B::Builder, _errors: &Errors) {
-        B::append(out, self.point(state));
+    fn append(&self, state: &Vec<i64>, out: &mut Self::Builder, _errors: &Errors) {
+        out.append_option(self.point(state).map(|(low, high, fraction)| B::between(low, high, fraction)));
     }
 
     #[inline]
@@ -105,16 +105,11 @@ pub(super) struct BetweenFloats;
 
 impl Between for BetweenFloats {
     type Domain = Floats;
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
     const DOMAIN: Floats = Floats;
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Float64Builder, point: Option<(i64, i64, f64)>) {
-        let value = |(low, high, f)| interpolate(domain::float_of(low), domain::float_of(high), f);
-        out.append_option(point.map(value));
+    fn between(low: i64, high: i64, fraction: f64) -> f64 {
+        interpolate(domain::float_of(low), domain::float_of(high), fraction)
     }
 }
 
@@ -123,15 +118,11 @@ pub(super) struct BetweenInts;
 
 impl Between for BetweenInts {
     type Domain = Ints;
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
     const DOMAIN: Ints = Ints;
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Float64Builder, point: Option<(i64, i64, f64)>) {
-        out.append_option(point.map(|(low, high, f)| interpolate(low as f64, high as f64, f)));
+    fn between(low: i64, high: i64, fraction: f64) -> f64 {
+        interpolate(low as f64, high as f64, fraction)
     }
 }
 
@@ -140,17 +131,11 @@ pub(super) struct BetweenTimes;
 
 impl Between for BetweenTimes {
     type Domain = Ints;
-    type Builder = Int64Builder;
+    type Arrow = Int64Type;
     const DOMAIN: Ints = Ints;
 
-    fn builder(len: usize) -> Int64Builder {
-        Int64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Int64Builder, point: Option<(i64, i64, f64)>) {
-        out.append_option(point.map(|(low, high, fraction)| {
-            let step = (i128::from(high) - i128::from(low)) as f64 * fraction;
-            (i128::from(low) + step.round_ties_even() as i128) as i64
-        }));
+    fn between(low: i64, high: i64, fraction: f64) -> i64 {
+        let step = (i128::from(high) - i128::from(low)) as f64 * fraction;
+        (i128::from(low) + step.round_ties_even() as i128) as i64
     }
 }

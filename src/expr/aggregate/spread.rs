@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 
-use arrow_array::ArrayRef;
-use arrow_array::builder::{Float64Builder, Int64Builder};
+use arrow_array::builder::PrimitiveBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{ArrayRef, ArrowPrimitiveType};
 
 use super::exact::{self, ExactSum, Spread, Wide};
-use super::grouped::{Column, Fold};
+use super::grouped::Fold;
 use super::{Rows, StateError, state};
 use crate::expr::Errors;
 
@@ -74,12 +74,12 @@ const NAME: &str = "variance/stddev";
 /// The numbers of a column, and the form of the result.
 pub(super) trait Measure: 'static {
     type Input<'a>;
-    type Builder: Column;
+    type Arrow: ArrowPrimitiveType;
 
     fn input(args: &[ArrayRef]) -> Self::Input<'_>;
     fn add(moments: &mut Moments, input: &Self::Input<'_>, row: usize);
-    fn builder(len: usize) -> Self::Builder;
-    fn append(out: &mut Self::Builder, spread: Option<f64>);
+    /// The spread in the type of the result.
+    fn result(spread: f64) -> <Self::Arrow as ArrowPrimitiveType>::Native;
 }
 
 /// `variance` or `stddev` of what `M` reads.
@@ -97,7 +97,7 @@ impl<M> SpreadOf<M> {
 impl<M: Measure> Fold for SpreadOf<M> {
     type State = Moments;
     type Input<'a> = M::Input<'a>;
-    type Builder = M::Builder;
+    type Builder = PrimitiveBuilder<M::Arrow>;
     const NAME: &'static str = NAME;
 
     fn input<'a>(&self, _rows: &Rows<'a>, args: &'a [ArrayRef]) -> M::Input<'a> {
@@ -113,12 +113,12 @@ impl<M: Measure> Fold for SpreadOf<M> {
         into.merge(from);
     }
 
-    fn builder(&self, len: usize) -> M::Builder {
-        M::builder(len)
+    fn builder(&self, len: usize) -> Self::Builder {
+        PrimitiveBuilder::with_capacity(len)
     }
 
-    fn append(&self, state: &Moments, out: &mut M::Builder, _errors: &Errors) {
-        M::append(out, state.spread(self.spread));
+    fn append(&self, state: &Moments, out: &mut Self::Builder, _errors: &Errors) {
+        out.append_option(state.spread(self.spread).map(M::result));
     }
 
     #[inline]
@@ -140,7 +140,7 @@ pub(super) struct OfFloats;
 
 impl Measure for OfFloats {
     type Input<'a> = &'a [f64];
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
 
     fn input(args: &[ArrayRef]) -> &[f64] {
         args[0].as_primitive::<Float64Type>().values()
@@ -151,12 +151,8 @@ impl Measure for OfFloats {
         moments.add_float(input[row]);
     }
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Float64Builder, spread: Option<f64>) {
-        out.append_option(spread);
+    fn result(spread: f64) -> f64 {
+        spread
     }
 }
 
@@ -165,7 +161,7 @@ pub(super) struct OfInts;
 
 impl Measure for OfInts {
     type Input<'a> = &'a [i64];
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
 
     fn input(args: &[ArrayRef]) -> &[i64] {
         args[0].as_primitive::<Int64Type>().values()
@@ -176,12 +172,8 @@ impl Measure for OfInts {
         moments.add_int(input[row]);
     }
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Float64Builder, spread: Option<f64>) {
-        out.append_option(spread);
+    fn result(spread: f64) -> f64 {
+        spread
     }
 }
 
@@ -190,7 +182,7 @@ pub(super) struct OfDurations;
 
 impl Measure for OfDurations {
     type Input<'a> = &'a [i64];
-    type Builder = Int64Builder;
+    type Arrow = Int64Type;
 
     fn input(args: &[ArrayRef]) -> &[i64] {
         OfInts::input(args)
@@ -201,12 +193,8 @@ impl Measure for OfDurations {
         moments.add_int(input[row]);
     }
 
-    fn builder(len: usize) -> Int64Builder {
-        Int64Builder::with_capacity(len)
-    }
-
-    fn append(out: &mut Int64Builder, spread: Option<f64>) {
+    fn result(spread: f64) -> i64 {
         // Two extreme durations deviate by 2^63.5: the cast then gives the greatest duration.
-        out.append_option(spread.map(|s| s.round_ties_even() as i64));
+        spread.round_ties_even() as i64
     }
 }

@@ -5,13 +5,13 @@
 
 use std::marker::PhantomData;
 
-use arrow_array::builder::{Float64Builder, Int64Builder};
+use arrow_array::builder::PrimitiveBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType};
 
 use super::exact::{ExactSum, ratio};
-use super::grouped::{Column, Fold};
+use super::grouped::Fold;
 use super::{Rows, StateError, state};
 use crate::expr::Errors;
 
@@ -19,6 +19,7 @@ use crate::expr::Errors;
 pub(super) trait Total: Default + 'static {
     type Arrow: ArrowPrimitiveType;
 
+    fn rows(&self) -> u64;
     fn add(&mut self, v: <Self::Arrow as ArrowPrimitiveType>::Native);
     fn merge(&mut self, other: &Self);
     fn heap_bytes(&self) -> usize;
@@ -29,11 +30,11 @@ pub(super) trait Total: Default + 'static {
 /// A result that is read from a total.
 pub(super) trait Reading: 'static {
     type Total: Total;
-    type Builder: Column;
+    type Arrow: ArrowPrimitiveType;
     const NAME: &'static str;
 
-    fn builder(len: usize) -> Self::Builder;
-    fn append(total: &Self::Total, out: &mut Self::Builder, errors: &Errors);
+    /// The result, of at least one row; `None` where its type does not hold it.
+    fn read(total: &Self::Total) -> Option<<Self::Arrow as ArrowPrimitiveType>::Native>;
 }
 
 /// The aggregate that keeps a total and gives a reading of it.
@@ -48,7 +49,7 @@ impl<R> Totalled<R> {
 impl<R: Reading> Fold for Totalled<R> {
     type State = R::Total;
     type Input<'a> = &'a [<<R::Total as Total>::Arrow as ArrowPrimitiveType>::Native];
-    type Builder = R::Builder;
+    type Builder = PrimitiveBuilder<R::Arrow>;
     const NAME: &'static str = R::NAME;
 
     fn input<'a>(&self, _rows: &Rows<'a>, args: &'a [ArrayRef]) -> Self::Input<'a> {
@@ -64,12 +65,17 @@ impl<R: Reading> Fold for Totalled<R> {
         into.merge(from);
     }
 
-    fn builder(&self, len: usize) -> R::Builder {
-        R::builder(len)
+    fn builder(&self, len: usize) -> Self::Builder {
+        PrimitiveBuilder::with_capacity(len)
     }
 
-    fn append(&self, state: &R::Total, out: &mut R::Builder, errors: &Errors) {
-        R::append(state, out, errors);
+    fn append(&self, state: &R::Total, out: &mut Self::Builder, errors: &Errors) {
+        if state.rows() == 0 {
+            return out.append_null();
+        }
+        let result = R::read(state);
+        errors.add(result.is_none() as u64);
+        out.append_option(result);
     }
 
     #[inline]
@@ -108,6 +114,10 @@ impl IntTotal {
 
 impl Total for IntTotal {
     type Arrow = Int64Type;
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
 
     #[inline]
     fn add(&mut self, v: i64) {
@@ -151,6 +161,10 @@ pub(super) struct FloatTotal {
 impl Total for FloatTotal {
     type Arrow = Float64Type;
 
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
     #[inline]
     fn add(&mut self, v: f64) {
         self.sum.add(v);
@@ -182,20 +196,11 @@ pub(super) struct SumOfInts;
 
 impl Reading for SumOfInts {
     type Total = IntTotal;
-    type Builder = Int64Builder;
+    type Arrow = Int64Type;
     const NAME: &'static str = "sum";
 
-    fn builder(len: usize) -> Int64Builder {
-        Int64Builder::with_capacity(len)
-    }
-
-    fn append(total: &IntTotal, out: &mut Int64Builder, errors: &Errors) {
-        if total.rows == 0 {
-            return out.append_null();
-        }
-        let sum = i64::try_from(total.sum()).ok();
-        errors.add(sum.is_none() as u64);
-        out.append_option(sum);
+    fn read(total: &IntTotal) -> Option<i64> {
+        i64::try_from(total.sum()).ok()
     }
 }
 
@@ -204,15 +209,11 @@ pub(super) struct MeanOfInts;
 
 impl Reading for MeanOfInts {
     type Total = IntTotal;
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
     const NAME: &'static str = "avg";
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(total: &IntTotal, out: &mut Float64Builder, _errors: &Errors) {
-        out.append_option((total.rows > 0).then(|| ratio(total.sum(), total.rows, 0)));
+    fn read(total: &IntTotal) -> Option<f64> {
+        Some(ratio(total.sum(), total.rows, 0))
     }
 }
 
@@ -221,15 +222,11 @@ pub(super) struct MeanOfTimes;
 
 impl Reading for MeanOfTimes {
     type Total = IntTotal;
-    type Builder = Int64Builder;
+    type Arrow = Int64Type;
     const NAME: &'static str = "avg";
 
-    fn builder(len: usize) -> Int64Builder {
-        Int64Builder::with_capacity(len)
-    }
-
-    fn append(total: &IntTotal, out: &mut Int64Builder, _errors: &Errors) {
-        out.append_option((total.rows > 0).then(|| nearest(total.sum(), total.rows)));
+    fn read(total: &IntTotal) -> Option<i64> {
+        Some(nearest(total.sum(), total.rows))
     }
 }
 
@@ -246,15 +243,11 @@ pub(super) struct SumOfFloats;
 
 impl Reading for SumOfFloats {
     type Total = FloatTotal;
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
     const NAME: &'static str = "sum";
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(total: &FloatTotal, out: &mut Float64Builder, _errors: &Errors) {
-        out.append_option((total.rows > 0).then(|| total.sum.sum()));
+    fn read(total: &FloatTotal) -> Option<f64> {
+        Some(total.sum.sum())
     }
 }
 
@@ -263,14 +256,10 @@ pub(super) struct MeanOfFloats;
 
 impl Reading for MeanOfFloats {
     type Total = FloatTotal;
-    type Builder = Float64Builder;
+    type Arrow = Float64Type;
     const NAME: &'static str = "avg";
 
-    fn builder(len: usize) -> Float64Builder {
-        Float64Builder::with_capacity(len)
-    }
-
-    fn append(total: &FloatTotal, out: &mut Float64Builder, _errors: &Errors) {
-        out.append_option((total.rows > 0).then(|| total.sum.mean(total.rows)));
+    fn read(total: &FloatTotal) -> Option<f64> {
+        Some(total.sum.mean(total.rows))
     }
 }
