@@ -1,19 +1,33 @@
-//! Throws damaged bytes at what reads bytes: the parser and every decoder.
+//! Throws damaged bytes at what reads bytes: the parser, every decoder, and the sampler.
 //!
 //! Inputs are the programs and rows of `tests/golden`, mutated: bytes flipped, cut, doubled, spliced, and
-//! tokens put in that parsers trip over. Nothing may panic, and a decoder accounts for every row. Each
-//! target runs a fixed number of inputs; `FUZZ_SECONDS=600` makes it run for a time instead (`make fuzz`).
+//! tokens put in that parsers trip over. Columnar files are made here, and damaged byte by byte. Nothing may
+//! panic, a decoder accounts for every row, and no row of a sample contradicts its schema. Each target runs a fixed number of inputs; `FUZZ_SECONDS=600` makes it run for a time instead (`make fuzz`).
 //! A finding prints its seed; `FUZZ_SEED=N` begins there.
 
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampNanosecondArray,
+};
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use varpulis_runtime::connector::columns::{ArrowReader, ParquetReader};
+use varpulis_runtime::connector::format::columnar::read_rows;
+use varpulis_runtime::connector::format::evt::EvtClock;
 use varpulis_runtime::connector::format::{DecoderConfig, decoder};
+use varpulis_runtime::connector::partition::{BlockReader, Polled, ReadError};
+use varpulis_runtime::connector::sample::Sampler;
 use varpulis_runtime::connector::spec::{FileFormat, SourceType, TimeUnit};
-use varpulis_runtime::connector::{Block, BlockContext, BlockData, CsvHeader, Decoded};
+use varpulis_runtime::connector::{Block, BlockContext, BlockData, CsvHeader, Decoded, MalformedReason};
 use varpulis_runtime::data::{Field, Schema, Type};
 use varpulis_runtime::diagnostic::{Sources, render_json, render_text};
 use varpulis_runtime::expr::Expr;
@@ -132,15 +146,42 @@ fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     text
 }
 
-/// Runs `target` over mutated inputs; a panic ends the test with the seed and the input.
+/// Bytes flipped, overwritten with the ends of ranges, and sometimes cut: what is left keeps its offsets.
+fn damage(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let mut bytes = corpus[random.below(corpus.len())].clone();
+    for _ in 0..1 + random.below(6) {
+        let at = random.below(bytes.len());
+        let width = [1, 2, 4, 8][random.below(4)].min(bytes.len() - at);
+        match random.below(6) {
+            0..=2 => bytes[at] ^= 1 << random.below(8),
+            3 => bytes[at] = random.next() as u8,
+            4 => bytes[at..at + width].fill([0, 0x7f, 0x80, 0xff][random.below(4)]),
+            _ => {
+                let from = random.below(bytes.len() - width + 1);
+                bytes.copy_within(from..from + width, at);
+            }
+        }
+    }
+    if random.below(20) == 0 {
+        bytes.truncate(random.below(bytes.len()));
+    }
+    bytes
+}
+
+/// Runs `target` over mutated inputs.
 fn fuzz(corpus: &[Vec<u8>], target: impl Fn(&[u8])) {
+    fuzz_with(|random| mutate(corpus, random), target);
+}
+
+/// Runs `target` over the inputs that `make` gives; a panic ends the test with the seed and the input.
+fn fuzz_with(make: impl Fn(&mut Random) -> Vec<u8>, target: impl Fn(&[u8])) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let began = Instant::now();
     let limit = number("FUZZ_SECONDS").map(Duration::from_secs);
     let first = number("FUZZ_SEED").unwrap_or(0);
     let mut seed = first;
     while limit.map_or(seed - first < INPUTS, |limit| began.elapsed() < limit) {
-        let input = mutate(corpus, &mut Random(seed));
+        let input = make(&mut Random(seed));
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
             panic!("FUZZ_SEED={seed} fails on {:?}", String::from_utf8_lossy(&input));
         }
@@ -196,16 +237,16 @@ fn event() -> SourceType {
 fn decode(format: FileFormat, types: &[SourceType], context: BlockContext, input: &[u8]) {
     let mut decoder = decoder(format, &DecoderConfig { types: types.to_vec() });
     let block = Block { index: 0, position: 7, context, data: BlockData::Bytes(input.to_vec()) };
-    account(&decoder.decode(&block), types, input.len() as u64 + 7);
+    account(&decoder.decode(&block), types, 7..input.len() as u64 + 7);
 }
 
 /// Every row is somewhere, columns have one length and the schema's types, positions ascend.
-fn account(decoded: &Decoded, types: &[SourceType], end: u64) {
+fn account(decoded: &Decoded, types: &[SourceType], within: Range<u64>) {
     let other: u64 = decoded.other_types.iter().map(|(_, count)| count).sum();
     let mut rows = decoded.malformed.len() as u64 + other;
     for (ty, got) in types.iter().zip(&decoded.types) {
         rows += got.positions.len() as u64;
-        assert!(got.positions.is_sorted() && got.positions.iter().all(|&p| (7..end).contains(&p)));
+        assert!(got.positions.is_sorted() && got.positions.iter().all(|&p| within.contains(&p)));
         for (field, column) in ty.schema.fields.iter().zip(&got.columns) {
             assert_eq!(column.len(), got.positions.len());
             assert_eq!(*column.data_type(), field.data_type.arrow());
@@ -213,7 +254,7 @@ fn account(decoded: &Decoded, types: &[SourceType], end: u64) {
             column.to_data().validate_full().expect("a valid column");
         }
     }
-    assert!(decoded.malformed.iter().all(|row| (7..end).contains(&row.position)));
+    assert!(decoded.malformed.iter().all(|row| within.contains(&row.position)));
     assert_eq!(rows, decoded.rows, "rows are lost or doubled");
 }
 
@@ -234,4 +275,159 @@ fn csv_decoder() {
         let format = FileFormat::Csv { delimiter: None };
         decode(format, &[event()], BlockContext::Header(header.clone()), input);
     });
+}
+
+#[test]
+fn evt_decoder() {
+    let types = [event(), SourceType { name: "Login".to_string(), ..event() }];
+    fuzz(&corpus(&["evt"]), |input| {
+        let whole = decode_evt(&types, 0, 0, input);
+        account(&whole, &types, 0..input.len() as u64);
+        // A block that begins at a later line, with the time that its reader hands down, gives the same rows.
+        let Some(cut) = input.iter().position(|&b| b == b'\n').map(|at| at + 1) else { return };
+        let mut clock = EvtClock::default();
+        clock.advance(&input[..cut]);
+        let parts = [decode_evt(&types, 0, 0, &input[..cut]), decode_evt(&types, cut, clock.now_ns(), &input[cut..])];
+        assert_eq!(parts.iter().map(|d| d.rows).sum::<u64>(), whole.rows);
+        for (ty, all) in whole.types.iter().enumerate() {
+            let times = |d: &Decoded| d.types[ty].format_times.clone().unwrap_or_default();
+            let positions = |d: &Decoded| d.types[ty].positions.clone();
+            assert_eq!(parts.iter().flat_map(times).collect::<Vec<_>>(), times(&whole));
+            assert_eq!(parts.iter().flat_map(positions).collect::<Vec<_>>(), all.positions);
+        }
+    });
+}
+
+fn decode_evt(types: &[SourceType], position: usize, now_ns: i64, input: &[u8]) -> Decoded {
+    let mut decoder = decoder(FileFormat::Evt, &DecoderConfig { types: types.to_vec() });
+    let data = BlockData::Bytes(input.to_vec());
+    decoder.decode(&Block { index: 0, position: position as u64, context: BlockContext::Time(now_ns), data })
+}
+
+#[test]
+fn sampler() {
+    let names = ["type", "at", "k", "v", "x", "ok"].map(String::from).to_vec();
+    let header = Arc::new(CsvHeader { names, delimiter: b',', lines: 1 });
+    let texts = corpus(&["jsonl", "csv"]);
+    fuzz(&texts, |input| {
+        sample(FileFormat::Jsonl, BlockContext::Nothing, input);
+        sample(FileFormat::Csv { delimiter: None }, BlockContext::Header(header.clone()), input);
+    });
+}
+
+/// Samples a block, and decodes it with what was sampled.
+fn sample(format: FileFormat, context: BlockContext, input: &[u8]) {
+    let block = Block { index: 0, position: 0, context, data: BlockData::Bytes(input.to_vec()) };
+    let mut sampler = Sampler::new(format.clone(), vec!["E".to_string()]);
+    sampler.add(&block);
+    let Some(Ok(sampled)) = sampler.sampled("E") else { return };
+    let ty = SourceType {
+        name: "E".to_string(),
+        declared: sampled.schema.fields.iter().map(|f| f.name.clone()).collect(),
+        time_units: sampled.time_units,
+        schema: sampled.schema,
+        time: None,
+        sampled: true,
+    };
+    let decoded = decoder(format.clone(), &DecoderConfig { types: vec![ty] }).decode(&block);
+    for row in &decoded.malformed {
+        let contradicts = matches!(row.reason, MalformedReason::WrongType | MalformedReason::MissingField);
+        let was_sampled =
+            !matches!(format, FileFormat::Jsonl) || serde_json::from_slice::<serde_json::Value>(&row.raw).is_ok();
+        assert!(!(contradicts && was_sampled), "{}: {}", String::from_utf8_lossy(&row.raw), row.detail);
+    }
+}
+
+/// Rows of the type [`event`], as far as columnar files have its fields.
+fn record_batch(rows: usize) -> RecordBatch {
+    let numbers = || (0..rows as i64).map(|i| (i % 5 != 0).then_some(i * 7 % 11));
+    let texts: ArrayRef =
+        Arc::new(StringArray::from_iter(numbers().map(|n| n.map(|n| "abcdefghijk"[..n as usize].to_string()))));
+    let mut tags = ListBuilder::new(StringBuilder::new());
+    numbers().for_each(|n| tags.append_option(n.map(|n| vec![Some("tag"); n as usize % 3])));
+    let floats: ArrayRef = Arc::new(Float64Array::from_iter(numbers().map(|n| n.map(|n| n as f64 / 4.0))));
+    let place = |name: &str, column: &ArrayRef| {
+        (Arc::new(arrow_schema::Field::new(name, column.data_type().clone(), true)), column.clone())
+    };
+    let times = (0..rows as i64).map(|i| 1_772_323_200_000_000_000 + i * 1_000_000_000);
+    RecordBatch::try_from_iter_with_nullable([
+        ("at", Arc::new(TimestampNanosecondArray::from_iter_values(times)) as ArrayRef, false),
+        ("k", texts.clone(), true),
+        ("v", Arc::new(Int64Array::from_iter(numbers())), true),
+        ("ok", Arc::new(BooleanArray::from_iter(numbers().map(|n| n.map(|n| n > 5)))), true),
+        ("tags", Arc::new(tags.finish()), true),
+        ("place", Arc::new(StructArray::from(vec![place("lat", &floats), place("name", &texts)])), true),
+    ])
+    .expect("columns of one length")
+}
+
+/// Reads a file to its end, and accounts for its rows.
+fn read_columns(dir: &Path, format: FileFormat, input: &[u8]) -> Result<(), ReadError> {
+    let path = dir.join("input").display().to_string();
+    fs::write(&path, input).expect("a temporary file");
+    let mut reader: Box<dyn BlockReader> = match format {
+        FileFormat::Parquet => Box::new(ParquetReader::open(&path)?),
+        _ => Box::new(ArrowReader::open(&path)?),
+    };
+    let types = [event()];
+    let mut decoder = decoder(format, &DecoderConfig { types: types.to_vec() });
+    while let Polled::Block(block) = reader.poll_block()? {
+        // What the sampler reads: all columns.
+        if let Some(batch) = read_rows(&block)? {
+            let block = Block { data: BlockData::Rows(batch), ..Block::default() };
+            let mut sampler = Sampler::new(FileFormat::Parquet, vec!["E".to_string()]);
+            sampler.add(&block);
+            let _ = sampler.sampled("E");
+        }
+        let decoded = decoder.decode(&block);
+        if let Some(failed) = decoded.failed {
+            return Err(failed);
+        }
+        account(&decoded, &types, block.position..u64::MAX);
+    }
+    Ok(())
+}
+
+#[test]
+fn parquet_reader() {
+    let files = [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())];
+    let corpus = files.map(|compression| {
+        let properties =
+            WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(8)).build();
+        let batch = record_batch(20);
+        let mut bytes = Vec::new();
+        let mut writer =
+            ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).expect("a schema of Parquet");
+        writer.write(&batch).expect("rows in memory");
+        writer.close().expect("rows in memory");
+        bytes
+    });
+    fuzz_columns(FileFormat::Parquet, &corpus);
+}
+
+#[test]
+fn arrow_reader() {
+    let batch = record_batch(20);
+    let mut corpus = Vec::new();
+    for compression in [None, Some(arrow_ipc::CompressionType::LZ4_FRAME), Some(arrow_ipc::CompressionType::ZSTD)] {
+        let options = IpcWriteOptions::default().try_with_compression(compression).expect("known compression");
+        let mut file =
+            FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options.clone()).expect("a schema");
+        let mut stream = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).expect("a schema");
+        for part in [batch.slice(0, 8), batch.slice(8, 12)] {
+            file.write(&part).expect("rows in memory");
+            stream.write(&part).expect("rows in memory");
+        }
+        corpus.push(file.into_inner().expect("rows in memory"));
+        corpus.push(stream.into_inner().expect("rows in memory"));
+    }
+    fuzz_columns(FileFormat::Arrow, &corpus);
+}
+
+fn fuzz_columns(format: FileFormat, corpus: &[Vec<u8>]) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for whole in corpus {
+        read_columns(dir.path(), format.clone(), whole).expect("what is not damaged is read");
+    }
+    fuzz_with(|random| damage(corpus, random), |input| drop(read_columns(dir.path(), format.clone(), input)));
 }
