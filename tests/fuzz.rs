@@ -24,6 +24,7 @@ use varpulis_runtime::connector::columns::{ArrowReader, ParquetReader};
 use varpulis_runtime::connector::format::columnar::read_rows;
 use varpulis_runtime::connector::format::evt::EvtClock;
 use varpulis_runtime::connector::format::{DecoderConfig, decoder};
+use varpulis_runtime::connector::guard::is_guarded;
 use varpulis_runtime::connector::partition::{BlockReader, Polled, ReadError};
 use varpulis_runtime::connector::sample::Sampler;
 use varpulis_runtime::connector::spec::{FileFormat, SourceType, TimeUnit};
@@ -429,5 +430,11 @@ fn fuzz_columns(format: FileFormat, corpus: &[Vec<u8>]) {
     for whole in corpus {
         read_columns(dir.path(), format.clone(), whole).expect("what is not damaged is read");
     }
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_guarded() {
+            print(panic);
+        }
+    }));
     fuzz_with(|random| damage(corpus, random), |input| drop(read_columns(dir.path(), format.clone(), input)));
 }

@@ -11,6 +11,7 @@ use super::program::{compile_program, print_findings};
 use super::progress::Display;
 use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain};
 use crate::connector::format::encode::jsonl::Meta;
+use crate::connector::guard::is_guarded;
 use crate::connector::intake::Limits;
 use crate::connector::rejects::Refusal;
 use crate::connector::sink::Destination;
@@ -134,10 +135,14 @@ fn job(args: &RunArgs, plan: Plan, output: DefaultOutput, share: Share, transpor
     }
 }
 
-/// Peers of a worker that panicked would wait for it for ever, so a panic anywhere ends the process.
+/// Peers of a worker that panicked would wait for it for ever, so a panic ends the process, unless it becomes
+/// an error.
 fn end_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if is_guarded() {
+            return;
+        }
         let text = panic.payload_as_str().unwrap_or_default();
         if text.starts_with("timely communication error") {
             complain("the connection to another process is lost");

@@ -10,12 +10,18 @@ use std::io::BufReader;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::FileReader as _;
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::file::open_file;
+use super::guard::guarded;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
 use super::{Block, BlockContext, BlockData};
+
+/// What a file is called in messages.
+const PARQUET: &str = "Parquet file";
+const ARROW: &str = "Arrow file";
 
 /// The row groups of a Parquet file.
 pub struct ParquetReader {
@@ -34,9 +40,10 @@ pub struct ParquetReader {
 impl ParquetReader {
     pub fn open(path: &str) -> Result<ParquetReader, ReadError> {
         let (file, size_bytes) = open_file(path)?;
-        let reader = SerializedFileReader::new(file).map_err(|e| corrupt(path, "Parquet file", e.to_string()))?;
-        let group = |g: &parquet::file::metadata::RowGroupMetaData| (g.num_rows() as u64, g.compressed_size() as u64);
-        let groups = reader.metadata().row_groups().iter().map(group).collect();
+        let groups = guarded(path, PARQUET, || {
+            let reader = SerializedFileReader::new(file).map_err(|e| corrupt(path, PARQUET, e.to_string()))?;
+            reader.metadata().row_groups().iter().map(|group| group_size(path, group)).collect()
+        })?;
         Ok(ParquetReader {
             path: path.to_string(),
             size_bytes,
@@ -48,6 +55,12 @@ impl ParquetReader {
             position: 0,
         })
     }
+}
+
+/// Rows and compressed bytes of a row group.
+fn group_size(path: &str, group: &RowGroupMetaData) -> Result<(u64, u64), ReadError> {
+    let size = u64::try_from(group.num_rows()).and_then(|rows| Ok((rows, u64::try_from(group.compressed_size())?)));
+    size.map_err(|_| corrupt(path, PARQUET, "a row group has a negative size".to_string()))
 }
 
 impl ParquetReader {
@@ -137,8 +150,9 @@ impl ArrowReader {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        let next = self.batches.next().transpose();
-        let next = next.map_err(|e| corrupt(&self.path, "Arrow file", e.to_string()))?;
+        let next = guarded(&self.path, ARROW, || {
+            self.batches.next().transpose().map_err(|e| corrupt(&self.path, ARROW, e.to_string()))
+        })?;
         self.ended |= next.is_none();
         Ok(next)
     }
@@ -152,12 +166,15 @@ fn open_batches(path: &str) -> Result<(Batches, u64), ReadError> {
     (&mut file).take(6).read_to_end(&mut magic).map_err(|e| ReadError::io(path, e))?;
     file.rewind().map_err(|e| ReadError::io(path, e))?;
     let file: BufReader<File> = BufReader::new(file);
-    let failed = |e: arrow_schema::ArrowError| corrupt(path, "Arrow file", e.to_string());
-    let batches: Batches = if magic == b"ARROW1" {
-        Box::new(FileReader::try_new(file, None).map_err(failed)?)
-    } else {
-        Box::new(StreamReader::try_new(file, None).map_err(failed)?)
-    };
+    let failed = |e: arrow_schema::ArrowError| corrupt(path, ARROW, e.to_string());
+    let batches = guarded(path, ARROW, || {
+        let batches: Batches = if magic == b"ARROW1" {
+            Box::new(FileReader::try_new(file, None).map_err(failed)?)
+        } else {
+            Box::new(StreamReader::try_new(file, None).map_err(failed)?)
+        };
+        Ok(batches)
+    })?;
     Ok((batches, size_bytes))
 }
 

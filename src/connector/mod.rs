@@ -14,6 +14,7 @@ pub mod file;
 pub mod follow;
 pub mod format;
 pub mod generator;
+pub mod guard;
 mod header;
 pub mod input;
 pub mod intake;

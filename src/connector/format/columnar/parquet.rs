@@ -7,6 +7,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::tag::EVENT_TYPE;
+use crate::connector::guard::guarded;
 use crate::connector::partition::ReadError;
 use crate::connector::spec::SourceType;
 
@@ -41,6 +42,16 @@ impl ParquetGroups {
         first: usize,
         rows: usize,
     ) -> Result<(Vec<String>, Vec<RecordBatch>), ReadError> {
+        guarded(path, "Parquet file", || self.read_unguarded(path, row_group, first, rows))
+    }
+
+    fn read_unguarded(
+        &mut self,
+        path: &str,
+        row_group: usize,
+        first: usize,
+        rows: usize,
+    ) -> Result<(Vec<String>, Vec<RecordBatch>), ReadError> {
         let corrupt = |detail: String| ReadError::Corrupt { path: path.to_string(), what: "Parquet file", detail };
         let file = File::open(path).map_err(|e| ReadError::io(path, e))?;
         let metadata = match self.open.take().filter(|(known, _)| known == path) {
@@ -59,7 +70,11 @@ impl ParquetGroups {
             .with_limit(rows)
             .build()
             .map_err(|e| corrupt(e.to_string()))?;
-        let batches = batches.collect::<Result<_, _>>().map_err(|e| corrupt(e.to_string()))?;
+        let batches: Vec<RecordBatch> = batches.collect::<Result<_, _>>().map_err(|e| corrupt(e.to_string()))?;
+        let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if found != rows {
+            return Err(corrupt(format!("row group {row_group} has {found} rows, not {rows}")));
+        }
         Ok((names, batches))
     }
 }
