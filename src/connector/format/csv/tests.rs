@@ -10,7 +10,7 @@ use crate::connector::format::{Decoder, DecoderConfig};
 use crate::connector::spec::{SourceType, TimeUnit};
 use crate::connector::{Block, BlockContext, BlockData, CsvHeader, Decoded, MalformedReason};
 use crate::data::array::value_at;
-use crate::data::time::{parse_duration, parse_timestamp};
+use crate::data::time::{is_distant_timestamp, parse_duration, parse_timestamp};
 use crate::data::{DataType, Field, Schema, Type, Value};
 
 fn source_type(name: &str, fields: Vec<Field>) -> SourceType {
@@ -195,7 +195,8 @@ fn reference_value(ty: &DataType, text: &str, quoted: bool) -> Result<Value, Mal
         Type::Duration => seconds().or_else(|| parse_duration(text)).map(Value::Duration),
         other => panic!("not in these tests: {other}"),
     };
-    value.ok_or(MalformedReason::WrongType)
+    let distant = ty.ty == Type::Timestamp && is_distant_timestamp(text.as_bytes());
+    value.ok_or(if distant { MalformedReason::TimeOutOfRange } else { MalformedReason::WrongType })
 }
 
 const NAMES: [&str; 8] = ["id", "price", "ok", "name", "note", "at", "for", "extra"];
