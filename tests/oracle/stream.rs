@@ -75,10 +75,11 @@ impl Writer {
 
     /// A length of time that fits the rows.
     fn length(&mut self, seconds: &[&'static str], days: &[&'static str]) -> &'static str {
-        match self.scale {
-            Scale::Seconds => *self.random.pick(seconds),
-            Scale::Days => *self.random.pick(days),
-        }
+        let lengths = match self.scale {
+            Scale::Seconds => seconds,
+            Scale::Days => days,
+        };
+        lengths[self.random.below(lengths.len())]
     }
 
     fn name(&mut self) -> String {
