@@ -16,6 +16,7 @@ use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampNanosecondArray,
 };
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -405,6 +406,25 @@ fn parquet_reader() {
         bytes
     });
     fuzz_columns(FileFormat::Parquet, &corpus);
+}
+
+#[test]
+fn arrow_reader() {
+    let batch = record_batch(20);
+    let mut corpus = Vec::new();
+    for compression in [None, Some(arrow_ipc::CompressionType::LZ4_FRAME), Some(arrow_ipc::CompressionType::ZSTD)] {
+        let options = IpcWriteOptions::default().try_with_compression(compression).expect("known compression");
+        let mut file =
+            FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options.clone()).expect("a schema");
+        let mut stream = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).expect("a schema");
+        for part in [batch.slice(0, 8), batch.slice(8, 12)] {
+            file.write(&part).expect("rows in memory");
+            stream.write(&part).expect("rows in memory");
+        }
+        corpus.push(file.into_inner().expect("rows in memory"));
+        corpus.push(stream.into_inner().expect("rows in memory"));
+    }
+    fuzz_columns(FileFormat::Arrow, &corpus);
 }
 
 fn fuzz_columns(format: FileFormat, corpus: &[Vec<u8>]) {

@@ -16,6 +16,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::file::open_file;
 use super::guard::guarded;
+use super::ipc::check_buffers;
 use super::partition::{BLOCK_BYTES, BlockReader, Polled, ReadError};
 use super::{Block, BlockContext, BlockData};
 
@@ -164,11 +165,15 @@ fn open_batches(path: &str) -> Result<(Batches, u64), ReadError> {
     let (mut file, size_bytes) = open_file(path)?;
     let mut magic = Vec::new();
     (&mut file).take(6).read_to_end(&mut magic).map_err(|e| ReadError::io(path, e))?;
+    let in_file_format = magic == b"ARROW1";
+    guarded(path, ARROW, || {
+        check_buffers(&mut file, size_bytes, in_file_format).map_err(|e| corrupt(path, ARROW, e.to_string()))
+    })?;
     file.rewind().map_err(|e| ReadError::io(path, e))?;
     let file: BufReader<File> = BufReader::new(file);
     let failed = |e: arrow_schema::ArrowError| corrupt(path, ARROW, e.to_string());
     let batches = guarded(path, ARROW, || {
-        let batches: Batches = if magic == b"ARROW1" {
+        let batches: Batches = if in_file_format {
             Box::new(FileReader::try_new(file, None).map_err(failed)?)
         } else {
             Box::new(StreamReader::try_new(file, None).map_err(failed)?)

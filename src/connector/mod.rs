@@ -18,6 +18,7 @@ pub mod guard;
 mod header;
 pub mod input;
 pub mod intake;
+mod ipc;
 pub mod partition;
 pub mod paths;
 pub mod progress;
