@@ -151,10 +151,13 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
     let exact: BTreeSet<NodeId> = plan.outputs.iter().map(|o| o.node).collect();
     let mut out = Rebuilt::new(plan.nodes.len());
     let mut columns: Vec<Moved> = Vec::with_capacity(plan.nodes.len());
+    // The operators themselves, where `out.moved` has what gives their columns as they were.
+    let mut operators: Vec<NodeId> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let Some(wanted) = &needed[id] else {
             // Nobody refers to it, so neither id nor columns are ever looked up.
             out.moved.push(usize::MAX);
+            operators.push(usize::MAX);
             columns.push(Vec::new());
             continue;
         };
@@ -192,12 +195,10 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, wanted, before, width)
             }
             Op::Late { of } => {
-                let Op::Keyed { input, .. } = &plan.nodes[*of].op else {
-                    unreachable!("late rows are of a keyed node")
-                };
-                node.schema = out.nodes[out.moved[*input]].schema.clone();
-                *of = out.moved[*of];
-                columns[*input].clone()
+                let input = plan.nodes[*of].op.inputs()[0];
+                node.schema = out.nodes[out.moved[input]].schema.clone();
+                *of = operators[*of];
+                columns[input].clone()
             }
             Op::Timer { inputs, .. } => {
                 inputs.iter_mut().for_each(|i| *i = out.moved[*i]);
@@ -206,6 +207,7 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
         };
         let mut new = out.push(node);
         let mut moved = moved;
+        operators.push(new);
         if exact.contains(&id) && !moved.iter().enumerate().all(|(i, m)| *m == Some(i)) {
             new = restored(&plan.nodes[id], new, &moved, &mut out);
             moved = (0..moved.len()).map(Some).collect();
