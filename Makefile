@@ -18,7 +18,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench live bounded flights fuzz soak tools
+.PHONY: help demo build test lint tests bench live bounded flights fuzz soak crash tools
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bounded memory with 400 files, uneven inputs and a stalled reader (1 GB of disk, 5 minutes)'
 	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
 	@echo 'make soak    100,000 random programs against the interpreter of their plans'
+	@echo 'make crash   500 kills of runs over two million rows, each continued'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
 # What the build needs beside cargo: a C compiler, for zstd and the allocator.
@@ -69,6 +70,10 @@ flights: build
 # Ten minutes of damaged input for the parser and each decoder, two targets at a time.
 fuzz: tools
 	FUZZ_SECONDS=600 cargo test $(CHECKED) --test fuzz -- --test-threads 2 --nocapture
+
+# Runs that are killed and continued, at length; make test kills 20 over 300,000 rows.
+crash: tools
+	CRASH_KILLS=500 CRASH_ROWS=2000000 CRASH_CHAOS_RUNS=100 cargo test $(CHECKED) --test crash -- --nocapture
 
 # Random programs over random inputs against the naive interpreter; make test runs the first 2,000.
 soak: tools

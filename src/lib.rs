@@ -11,14 +11,17 @@
 //! - [`connector`]: how rows come in and go out: transports and formats.
 //! - [`dataflow`]: the timely graph: timestamp, driver, exchange, operators.
 //! - [`expr`]: typed expressions, the evaluator, functions and aggregates.
-//! - [`state`]: the table that keyed operators keep their groups in.
+//! - [`checkpoint`]: how state becomes durable, and how a run begins again from it.
+//! - [`state`]: the table that keyed operators keep their groups in, its saved form, and the stores.
 //! - [`data`]: types, batches, keys and time, which all others are built on.
 //! - [`diagnostic`]: what is wrong with a program, and where.
+//! - [`failpoint`]: where tests make a write fail or the process die.
 
 pub mod cli;
 
 pub mod compile;
 pub mod diagnostic;
+pub mod failpoint;
 pub mod sema;
 pub mod syntax;
 
@@ -26,6 +29,7 @@ pub mod data;
 pub mod expr;
 pub mod plan;
 
+pub mod checkpoint;
 pub mod connector;
 pub mod dataflow;
 pub mod runtime;

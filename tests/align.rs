@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use varpulis_runtime::dataflow::align::{Core, Driver, Held, Outlet, Progress};
+use varpulis_runtime::dataflow::align::{Core, Driver, Held, Keeper, Outlet, Progress};
 use varpulis_runtime::dataflow::time::Time;
 
 const SIZE_FIRST: i64 = 10;
@@ -86,13 +86,28 @@ fn oracle(parts: &[Vec<(i64, u64)>], lateness: i64) -> Vec<(i64, u64, i64)> {
     second.into_iter().map(|((end, key), value)| (end, key, value)).collect()
 }
 
-/// A window operator in ten lines, with its state handed over as a copy.
+/// A window operator in ten lines.
 struct Window {
     size: i64,
     lateness: i64,
     state: State,
+    random: Random,
+}
+
+/// Copies of a window's state by epoch.
+struct Copies {
     saved: Rc<RefCell<BTreeMap<u64, State>>>,
     random: Random,
+}
+
+impl Keeper<Window> for Copies {
+    fn hand_over(&mut self, core: &mut Window, epoch: u64, _: i64) -> Progress {
+        if self.random.below(4) == 0 {
+            return Progress::Yielded;
+        }
+        self.saved.borrow_mut().insert(epoch, core.state.clone());
+        Progress::Done
+    }
 }
 
 impl Core for Window {
@@ -118,14 +133,6 @@ impl Core for Window {
             self.state.pop_first();
             out.send(0, vec![(end - 1, end - 1, key, value)]);
         }
-        Progress::Done
-    }
-
-    fn hand_over(&mut self, epoch: u64) -> Progress {
-        if self.random.below(4) == 0 {
-            return Progress::Yielded;
-        }
-        self.saved.borrow_mut().insert(epoch, self.state.clone());
         Progress::Done
     }
 
@@ -163,7 +170,7 @@ impl Held<Vec<Row>> for Port {
 }
 
 struct Instance {
-    driver: Driver<Window>,
+    driver: Driver<Window, Copies>,
     port: Port,
     saved: Rc<RefCell<BTreeMap<u64, State>>>,
     /// Messages by sender, in order.
@@ -205,11 +212,11 @@ impl<'a> Run<'a> {
                 size: [SIZE_FIRST, SIZE_SECOND][stage],
                 lateness: [lateness, 0][stage],
                 state: from.states[stage].iter().filter_map(own).collect(),
-                saved: saved.clone(),
                 random: Random(random.below(u64::MAX)),
             };
+            let copies = Copies { saved: saved.clone(), random: Random(random.below(u64::MAX)) };
             let held = Time { epoch: from.epoch, event: i64::MIN };
-            let driver = Driver::new(core, from.epoch);
+            let driver = Driver::new(core, copies, from.epoch);
             Instance { driver, port: Port { held: Some(held), sent: Vec::new() }, saved, inbox: BTreeMap::new() }
         };
         let stages = [0, 1].map(|stage| (0..workers).map(|w| instance(stage, w)).collect());

@@ -21,7 +21,7 @@ use varpulis_runtime::dataflow::stop::Stop;
 use varpulis_runtime::dataflow::worker::Transport;
 use varpulis_runtime::diagnostic::render_text;
 use varpulis_runtime::plan::physical::Plan;
-use varpulis_runtime::runtime::job::{Job, Share, run};
+use varpulis_runtime::runtime::job::{Job, Observed, Share, run};
 use varpulis_runtime::runtime::outputs::DefaultOutput;
 use varpulis_runtime::runtime::report::Report;
 use varpulis_runtime::runtime::surroundings::{Outside, locate};
@@ -72,9 +72,10 @@ impl Run {
                 limits: Limits { block_bytes: Some(BLOCK_BYTES), in_flight_bytes: Some(IN_FLIGHT_BYTES) },
                 transport: transports.remove(0),
                 share: Share { process, processes },
+                saving: None,
             };
             let sender = sender.clone();
-            let observe = move |intake| sender.send((process, intake)).unwrap_or(());
+            let observe = move |run: Observed| sender.send((process, run.intake)).unwrap_or(());
             thread::spawn(move || run(job, Arc::new(Stop::default()), observe).unwrap())
         };
         Run { processes: (0..processes).map(spawn).collect(), intakes }

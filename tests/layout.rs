@@ -7,19 +7,37 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Dependencies point down: each module with those that it may use.
-const MAY_USE: [(&str, &[&str]); 12] = [
+/// Dependencies point down: each module with those that it may use. `failpoint` stands below all and may be
+/// used by whatever writes.
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("failpoint", &[]),
     ("data", &[]),
     ("diagnostic", &["data"]),
     ("expr", &["data"]),
     ("syntax", &["data", "diagnostic"]),
-    ("state", &["data", "expr"]),
-    ("connector", &["data", "expr"]),
+    ("state", &["failpoint", "data", "expr", "connector"]),
+    ("connector", &["failpoint", "data", "expr"]),
+    ("checkpoint", &["failpoint", "data", "state", "connector"]),
     ("sema", &["data", "diagnostic", "syntax", "expr", "connector"]),
     ("plan", &["data", "diagnostic", "syntax", "expr", "connector", "sema"]),
     ("compile", &["data", "diagnostic", "syntax", "expr", "connector", "sema", "plan"]),
-    ("dataflow", &["data", "expr", "state", "connector", "plan"]),
-    ("runtime", &["data", "diagnostic", "syntax", "expr", "state", "connector", "sema", "plan", "compile", "dataflow"]),
+    ("dataflow", &["failpoint", "data", "expr", "state", "checkpoint", "connector", "plan"]),
+    (
+        "runtime",
+        &[
+            "data",
+            "diagnostic",
+            "syntax",
+            "expr",
+            "state",
+            "connector",
+            "sema",
+            "plan",
+            "compile",
+            "dataflow",
+            "checkpoint",
+        ],
+    ),
     (
         "cli",
         &[
@@ -32,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "sema",
             "plan",
             "compile",
+            "checkpoint",
             "dataflow",
             "runtime",
         ],
@@ -170,6 +189,21 @@ fn foreign_crates_stay_with_their_owner() {
                     broken.push(format!("{}:{number}: only `{owner}` may use `{name}`", source.path));
                 }
             }
+        }
+    }
+    report(broken);
+}
+
+#[test]
+fn every_fail_point_stands_in_one_place() {
+    let all = sources(&["src"]);
+    let mut broken = Vec::new();
+    for point in varpulis_runtime::failpoint::POINTS {
+        let hit = format!("hit(\"{point}\")");
+        let here = |source: &&Source| !source.path.contains("/tests") && source.path != "src/failpoint.rs";
+        let places: usize = all.iter().filter(here).map(|source| source.text.matches(&hit).count()).sum();
+        if places != 1 {
+            broken.push(format!("{point}: {places} places"));
         }
     }
     report(broken);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::connector::spec::OutputFormat;
+use crate::runtime::checkpoints::Restore;
 
 /// Runs VPL programs over event streams: logs, live files, generators.
 #[derive(Parser)]
@@ -29,6 +30,41 @@ pub enum Command {
     Generate(GenerateArgs),
     /// List the functions and aggregates
     Functions(FunctionsArgs),
+    /// List, show, verify or delete the checkpoints in a state folder
+    Checkpoint(CheckpointArgs),
+}
+
+#[derive(Args)]
+pub struct CheckpointArgs {
+    #[command(subcommand)]
+    pub action: CheckpointAction,
+}
+
+#[derive(Subcommand)]
+pub enum CheckpointAction {
+    /// One line for each checkpoint, the newest last
+    List {
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
+    /// The record of a checkpoint as JSON; the newest if no id is given
+    Show {
+        id: Option<u64>,
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
+    /// Read all that checkpoints stand on; exit 1 if one does not hold
+    Verify {
+        id: Option<u64>,
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
+    /// Delete a checkpoint, and what only it needs; no run may be under way
+    Delete {
+        id: u64,
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -74,6 +110,15 @@ pub struct RunArgs {
     /// Where malformed rows go
     #[arg(long, value_name = "FILE")]
     pub dead_letter: Option<String>,
+    /// Save state there and, if some is there, continue from it
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How often state is saved
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub checkpoint_interval: Option<i64>,
+    /// What to continue from: latest, the id of a checkpoint, or none to begin anew
+    #[arg(long, default_value = "latest", value_name = "WHICH", value_parser = parse_restore)]
+    pub restore: Restore,
     /// Leave _stream and _time out of the rows
     #[arg(long)]
     pub no_meta: bool,
@@ -233,7 +278,15 @@ fn parse_duration(text: &str) -> Result<i64, String> {
     crate::data::time::parse_duration(text).ok_or_else(|| "expected a duration such as 250ms or 1h30m".to_string())
 }
 
-const COMMANDS: [&str; 6] = ["run", "check", "explain", "fmt", "functions", "generate"];
+fn parse_restore(text: &str) -> Result<Restore, String> {
+    match text {
+        "latest" => Ok(Restore::Latest),
+        "none" => Ok(Restore::None),
+        id => id.parse().map(Restore::Id).map_err(|_| "expected latest, none or the id of a checkpoint".to_string()),
+    }
+}
+
+const COMMANDS: [&str; 7] = ["run", "check", "explain", "fmt", "functions", "generate", "checkpoint"];
 
 /// The arguments with `run` added where no command is named.
 pub fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {

@@ -9,6 +9,7 @@
 
 mod args;
 mod check;
+mod checkpoint;
 mod explain;
 mod fmt;
 mod functions;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::generate(args),
         Command::Fmt(args) => fmt::fmt(args),
         Command::Functions(args) => functions::functions(args),
+        Command::Checkpoint(args) => checkpoint::run(args),
     };
     ExitCode::from(code)
 }

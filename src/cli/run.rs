@@ -2,27 +2,33 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::args::{FindingsFormat, RunArgs};
 use super::program::{compile_program, print_findings};
 use super::progress::Display;
 use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain};
+use crate::checkpoint::archive::Archive;
+use crate::checkpoint::config::CheckpointConfig;
+use crate::checkpoint::protocol::Want;
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::guard::is_guarded;
-use crate::connector::intake::Limits;
+use crate::connector::intake::{Intake, Limits};
 use crate::connector::rejects::Refusal;
 use crate::connector::sink::Destination;
-use crate::connector::spec::{OnError, OutputFormat, Source};
+use crate::connector::spec::{Input, OnError, OutputFormat, Source};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
+use crate::runtime::checkpoints::{Beginning, Checkpoints, Found, RestoreError};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
-use crate::runtime::job::{Job, Share, run as run_job};
+use crate::runtime::job::{Job, Saving, Share, run as run_job};
 use crate::runtime::outputs::DefaultOutput;
 use crate::runtime::report::Report;
+use crate::state::store::FileStore;
 
 pub fn run(args: RunArgs) -> u8 {
     end_on_panic();
@@ -85,7 +91,7 @@ fn compile(args: &RunArgs) -> Result<Plan, u8> {
 }
 
 /// Runs the plan in this process. Of several processes, the report is left to the caller.
-fn run_plan(args: &RunArgs, plan: Plan, cluster: Option<(&Membership, &mut Peers)>) -> (u8, Option<Report>) {
+fn run_plan(args: &RunArgs, plan: Plan, mut cluster: Option<(&Membership, &mut Peers)>) -> (u8, Option<Report>) {
     let output = match default_output(args) {
         Ok(output) => output,
         Err(message) => {
@@ -93,7 +99,7 @@ fn run_plan(args: &RunArgs, plan: Plan, cluster: Option<(&Membership, &mut Peers
             return (EXIT_USAGE, None);
         }
     };
-    let (share, transport) = match cluster {
+    let (share, transport) = match &mut cluster {
         None if args.serialize => (Share::WHOLE, Transport::Serialized),
         None => (Share::WHOLE, Transport::Memory),
         Some((members, peers)) => {
@@ -101,10 +107,23 @@ fn run_plan(args: &RunArgs, plan: Plan, cluster: Option<(&Membership, &mut Peers
             (members.share(), Transport::Network { process: members.process, sockets })
         }
     };
+    let saving = match saving(args, &plan, cluster) {
+        Ok(saving) => saving,
+        Err(error) => {
+            complain(&error);
+            // There is nothing left to do, and that is no failure.
+            let is_finished = matches!(error.downcast_ref(), Some(RestoreError::Finished { .. }));
+            return (if is_finished { 0 } else { EXIT_FAILED }, None);
+        }
+    };
     let stop = Arc::new(Stop::default());
-    stop_on_signals(&stop);
     let display = Display::new(!args.quiet && std::io::stderr().is_terminal());
-    let outcome = run_job(job(args, plan, output, share, transport), stop, |intake| display.watch(intake));
+    let on_shutdown = saving.as_ref().is_some_and(|s| s.checkpoints.config.checkpoint_on_shutdown);
+    let job = job(args, plan, output, share, transport, saving);
+    let outcome = run_job(job, stop.clone(), |observed| {
+        stop_on_signals(stop, observed.archive.filter(|_| on_shutdown), observed.intake.clone());
+        display.watch(observed.intake);
+    });
     display.finish();
     match outcome {
         Ok(report) => {
@@ -120,9 +139,17 @@ fn run_plan(args: &RunArgs, plan: Plan, cluster: Option<(&Membership, &mut Peers
     }
 }
 
-fn job(args: &RunArgs, plan: Plan, output: DefaultOutput, share: Share, transport: Transport) -> Job {
+fn job(
+    args: &RunArgs,
+    plan: Plan,
+    output: DefaultOutput,
+    share: Share,
+    transport: Transport,
+    saving: Option<Saving>,
+) -> Job {
     let live = plan.sources.iter().any(|s| s.input.is_live());
     Job {
+        saving,
         workers: args.workers as usize,
         output,
         ordered: args.ordered || !(args.unordered || live),
@@ -133,6 +160,39 @@ fn job(args: &RunArgs, plan: Plan, output: DefaultOutput, share: Share, transpor
         share,
         plan,
     }
+}
+
+/// Where the run saves its state, by its flags, and what it finds there. Of several processes the first
+/// looks, and the others begin with what it found.
+fn saving(
+    args: &RunArgs,
+    plan: &Plan,
+    cluster: Option<(&Membership, &mut Peers)>,
+) -> Result<Option<Saving>, Box<dyn std::error::Error>> {
+    let Some(dir) = &args.state_dir else { return Ok(None) };
+    let mut config = CheckpointConfig::default();
+    if let Some(interval_ns) = args.checkpoint_interval {
+        config.interval = Duration::from_nanos(interval_ns.unsigned_abs());
+    }
+    if plan.sources.iter().any(|s| matches!(s.input, Input::Stdin { .. })) && !args.quiet {
+        complain("warning: standard input cannot be read again: a crash loses the rows read since the last checkpoint");
+    }
+    let store = Arc::new(FileStore::open(dir)?);
+    let checkpoints = Checkpoints { store, config, restore: args.restore };
+    let Some((members, peers)) = cluster else {
+        let found = checkpoints.find(plan)?;
+        return Ok(Some(Saving { checkpoints, found, connections: Vec::new() }));
+    };
+    let connections = std::mem::take(&mut peers.checkpoints);
+    let found = if members.process == 0 {
+        let found = checkpoints.find(plan);
+        peers.share(found.as_ref().ok().map(Found::beginning))?;
+        found?
+    } else {
+        let beginning = peers.share::<Beginning>(None)?.ok_or("the first process could not continue its run")?;
+        checkpoints.join(&beginning)?
+    };
+    Ok(Some(Saving { checkpoints, found, connections }))
 }
 
 /// Peers of a worker that panicked would wait for it for ever, so a panic ends the process, unless it becomes
@@ -163,16 +223,29 @@ fn default_output(args: &RunArgs) -> Result<DefaultOutput, String> {
     Ok(DefaultOutput { destination, format, meta })
 }
 
-/// Ctrl-C and SIGTERM end the run cleanly; a second one ends the process.
-fn stop_on_signals(stop: &Arc<Stop>) {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
-    let stop = stop.clone();
+/// Ctrl-C and SIGTERM end the run cleanly, after a checkpoint if there is an archive to ask for it; a
+/// second one ends the process. SIGUSR1 takes a checkpoint, SIGUSR2 takes one and stops.
+fn stop_on_signals(stop: Arc<Stop>, archive: Option<Archive>, intake: Arc<Intake>) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2]) else { return };
     std::thread::spawn(move || {
-        for (count, signal) in signals.forever().enumerate() {
-            if count > 0 {
-                std::process::exit(128 + signal);
+        let mut stops = 0;
+        for signal in signals.forever() {
+            match (&archive, signal) {
+                (Some(archive), SIGUSR1) => archive.want(Want::Now),
+                (None, SIGUSR1 | SIGUSR2) => {
+                    complain("no state is saved (--state-dir): there is no checkpoint to take")
+                }
+                _ if stops > 0 => std::process::exit(128 + signal),
+                (Some(archive), _) => {
+                    stops += 1;
+                    intake.close();
+                    archive.want(Want::Stop);
+                }
+                (None, _) => {
+                    stops += 1;
+                    stop.request(StopReason::Interrupted);
+                }
             }
-            stop.request(StopReason::Interrupted);
         }
     });
 }

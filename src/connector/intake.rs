@@ -18,7 +18,7 @@
 //! when it is scheduled, and says what time it is.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +78,10 @@ pub struct Partition {
     progress: Mutex<Progress>,
     pub read_bytes: AtomicU64,
     pub size_bytes: AtomicU64,
+    /// Where reading begins, if not at the start.
+    start: Option<u64>,
+    /// The file behind it, whose identity is checked when a run continues.
+    pub path: Option<String>,
     silence: Mutex<Silence>,
     /// What `idle` has done to it.
     idled: Mutex<Idled>,
@@ -111,6 +115,10 @@ pub struct Intake {
     pub rejects: Rejects,
     /// The epoch that sources shall enter.
     epoch_wanted: AtomicU64,
+    /// Whether capabilities are kept when all partitions have ended, for a last checkpoint.
+    is_held_open: AtomicBool,
+    /// Whether no further block is claimed, because the run is to stop after a checkpoint.
+    is_closing: AtomicBool,
     block_bytes: AtomicUsize,
     in_flight_bytes_max: Option<usize>,
     drift: Mutex<Drift>,
@@ -177,6 +185,8 @@ impl Partition {
             progress: Mutex::new(Progress::new(i64::MIN, outputs)),
             read_bytes: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
+            start: None,
+            path: None,
             silence: Mutex::default(),
             idled: Mutex::default(),
         }
@@ -201,6 +211,7 @@ impl Intake {
         decoders: Vec<DecoderMaker>,
         rejects: Rejects,
         limits: Limits,
+        epoch: u64,
     ) -> Intake {
         Intake {
             sources,
@@ -208,7 +219,9 @@ impl Intake {
             decoders,
             gauge: Arc::default(),
             rejects,
-            epoch_wanted: AtomicU64::new(0),
+            epoch_wanted: AtomicU64::new(epoch),
+            is_held_open: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             block_bytes: AtomicUsize::new(limits.block_bytes.unwrap_or(BLOCK_BYTES)),
             in_flight_bytes_max: limits.in_flight_bytes,
             drift: Mutex::default(),
@@ -231,7 +244,9 @@ impl Intake {
         if self.partitions.len() < 2 {
             return Ok(());
         }
-        for partition in self.partitions.iter().filter(|p| !p.live) {
+        for partition in
+            self.partitions.iter().filter(|p| !p.live && p.start.is_none() && !lock(&p.progress).is_exhausted())
+        {
             let mut reader = (partition.open)(Arc::new(|| {}))?;
             partition.size_bytes.store(reader.size_bytes().unwrap_or(0), Ordering::Relaxed);
             reader.set_target_bytes(PEEK_BYTES);
@@ -353,7 +368,7 @@ impl Reader {
         if self.held.len() >= HELD_BLOCKS_MAX {
             return Ok(Worked::Wait(TURN_WAIT));
         }
-        let is_open = !self.intake.is_gated();
+        let is_open = !self.intake.is_gated() && !self.intake.is_closing.load(Ordering::Relaxed);
         if self.read_next(now, is_open)? {
             return Ok(Worked::Busy);
         }
@@ -373,13 +388,13 @@ impl Reader {
     fn enter_epoch(&mut self) {
         let wanted = self.intake.epoch_wanted.load(Ordering::Relaxed);
         if wanted > self.epoch {
-            self.intake.partitions.iter().for_each(|p| lock(&p.progress).enter_epoch(wanted));
+            self.intake.partitions.iter().for_each(|p| p.enter_epoch(wanted));
             self.epoch = wanted;
         }
     }
 
     fn is_finished(&self) -> bool {
-        self.held.is_empty() && self.intake.partitions.iter().all(|p| lock(&p.progress).is_exhausted())
+        self.held.is_empty() && self.intake.has_ended()
     }
 
     /// Sends the first held block whose predecessors are all published.
@@ -448,7 +463,9 @@ impl Reader {
             if reader.is_none() {
                 let intake = Arc::downgrade(&self.intake);
                 let wake = Arc::new(move || intake.upgrade().iter().for_each(|i| i.wake()));
-                *reader = Some((partition.open)(wake)?);
+                let mut opened = (partition.open)(wake)?;
+                partition.start.map_or(Ok(()), |position| opened.seek(position))?;
+                *reader = Some(opened);
             }
             let open = reader.as_mut().expect("it was just opened");
             open.set_target_bytes(self.intake.block_bytes.load(Ordering::Relaxed));
@@ -479,10 +496,11 @@ impl Reader {
         let ahead_of = max_ahead_ns.map_or(i64::MAX, |d| now.arrival_ns.saturating_add(d));
         let arrivals = arrive(source, &block, &mut decoded, now.arrival_ns, ahead_of);
         self.intake.rejects.add_ahead(partition.source, arrivals.ahead.len() as u64);
-        self.intake.rejects.take(partition.source, &partition.name, decoded);
+        self.intake.rejects.take(partition.source, &partition.name, claim.epoch, decoded);
         let times = Times {
             greatest: arrivals.greatest,
             ahead: arrivals.ahead.clone(),
+            rows: arrivals.rows as u64,
             confirms_within_ns: max_ahead_ns.unwrap_or(0),
         };
         lock(&partition.progress).publish(claim.index, times);
@@ -500,7 +518,8 @@ impl Reader {
     /// send nothing more on it.
     pub fn frontier(&self, source: usize, output: usize) -> Option<(u64, i64)> {
         let spec = &self.intake.sources[source].outputs[output];
-        let mut least: Option<(u64, i64)> = None;
+        let ended = (self.epoch, i64::MAX);
+        let mut least = self.intake.is_held_open.load(Ordering::Relaxed).then_some(ended);
         for (index, partition) in self.intake.partitions.iter().enumerate().filter(|(_, p)| p.source == source) {
             let unsent = self.held.iter().filter(|h| h.partition == index).min_by_key(|h| h.claim.index);
             let progress = lock(&partition.progress);
@@ -535,5 +554,6 @@ enum Read {
     Nothing,
 }
 
+mod epochs;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub mod intake;
 mod ipc;
 pub mod partition;
 pub mod paths;
+pub mod position;
 pub mod progress;
 mod pump;
 pub mod rejects;

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use super::position::PartitionRecord;
+
 /// The state of one partition.
 #[derive(Debug)]
 pub struct Progress {
@@ -30,6 +32,20 @@ pub struct Progress {
     exhausted: bool,
     /// The epoch that the next block claimed belongs to.
     epoch: u64,
+    /// Rows of the blocks up to `complete`.
+    rows: u64,
+    /// Where the last epoch ended.
+    boundary: Option<Boundary>,
+}
+
+/// Where a partition stood at the end of an epoch.
+#[derive(Debug)]
+struct Boundary {
+    /// The first block of the next epoch.
+    index: u64,
+    /// Complete but for what is known only when all blocks before `index` are published.
+    record: PartitionRecord,
+    is_known: bool,
 }
 
 /// What the rows of a block say of time.
@@ -39,6 +55,7 @@ pub struct Times {
     pub greatest: i64,
     /// Times further ahead of the arrival clock than `max_ahead`, in partition order.
     pub ahead: Vec<i64>,
+    pub rows: u64,
     /// How close to such a time a second one must be to confirm it.
     pub confirms_within_ns: i64,
 }
@@ -66,6 +83,21 @@ impl Progress {
             floors: vec![i64::MIN; outputs],
             exhausted: false,
             epoch: 0,
+            rows: 0,
+            boundary: None,
+        }
+    }
+
+    /// A partition that continues where `record` says.
+    pub fn resumed(record: &PartitionRecord, epoch: u64) -> Progress {
+        Progress {
+            unconfirmed: record.unconfirmed,
+            before: BTreeMap::from([(0, record.greatest)]),
+            floors: record.floors.clone(),
+            exhausted: record.ended,
+            epoch,
+            rows: record.rows,
+            ..Progress::new(record.first_time, record.floors.len())
         }
     }
 
@@ -75,9 +107,35 @@ impl Progress {
         Claim { index: self.claimed - 1, epoch: self.epoch, floors: self.floors.clone() }
     }
 
-    /// Blocks claimed from now on belong to `epoch` or later.
-    pub fn enter_epoch(&mut self, epoch: u64) {
-        self.epoch = self.epoch.max(epoch);
+    /// Blocks claimed from now on belong to `epoch` or later; the next begins at `position`.
+    pub fn enter_epoch(&mut self, epoch: u64, position: Option<u64>) {
+        if epoch <= self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        let record = PartitionRecord {
+            position,
+            ended: self.exhausted,
+            first_time: self.first_time,
+            floors: self.floors.clone(),
+            ..PartitionRecord::default()
+        };
+        self.boundary = Some(Boundary { index: self.claimed, record, is_known: false });
+        self.complete_boundary();
+    }
+
+    /// Fills in what is known of the boundary once all blocks before it are published.
+    fn complete_boundary(&mut self) {
+        let Some(boundary) = self.boundary.as_mut().filter(|b| b.index == self.complete && !b.is_known) else { return };
+        boundary.record.greatest = self.before[&self.complete];
+        boundary.record.unconfirmed = self.unconfirmed;
+        boundary.record.rows = self.rows;
+        boundary.is_known = true;
+    }
+
+    /// Where the partition stood when it entered its epoch, once that is known.
+    pub fn boundary(&self) -> Option<&PartitionRecord> {
+        self.boundary.as_ref().filter(|b| b.is_known).map(|b| &b.record)
     }
 
     /// There is no further block to claim.
@@ -101,7 +159,9 @@ impl Progress {
             let before = self.before[&self.complete].max(times.greatest);
             let confirmed = self.confirm(&times);
             self.complete += 1;
+            self.rows += times.rows;
             self.before.insert(self.complete, before.max(confirmed));
+            self.complete_boundary();
         }
     }
 
@@ -225,7 +285,7 @@ mod tests {
                     1 if !claimed.is_empty() => {
                         let index = claimed.remove(step % claimed.len());
                         let greatest = blocks[index as usize].iter().copied().max().unwrap_or(i64::MIN);
-                        progress.publish(index, Times { greatest, ahead: Vec::new(), confirms_within_ns: 0 });
+                        progress.publish(index, Times { greatest, ahead: Vec::new(), rows: 0, confirms_within_ns: 0 });
                     }
                     _ => {
                         let Some(&index) = unsent.first() else { continue };
@@ -252,7 +312,7 @@ mod tests {
         let mut progress = Progress::new(i64::MIN, 1);
         let publish = |progress: &mut Progress, greatest, ahead: &[i64]| {
             let index = progress.claim().index;
-            progress.publish(index, Times { greatest, ahead: ahead.to_vec(), confirms_within_ns: 5 });
+            progress.publish(index, Times { greatest, ahead: ahead.to_vec(), rows: 0, confirms_within_ns: 5 });
             progress.greatest_for(None)
         };
         assert_eq!(publish(&mut progress, 10, &[1000]), Some(10));

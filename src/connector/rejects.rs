@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::sink::dead_letter::DeadLetters;
+use super::sink::{Mark, SinkError};
 use super::spec::OnError;
 use super::{Decoded, Malformed, MalformedReason};
 
@@ -14,9 +16,6 @@ use super::{Decoded, Malformed, MalformedReason};
 const SHOWN_MAX: usize = 5;
 /// Names of unknown fields and types kept per source.
 const NAMES_MAX: usize = 20;
-
-/// A sink for malformed rows: (source, partition, row).
-pub type DeadLetters = Box<dyn FnMut(&str, &str, &Malformed) + Send>;
 
 /// What was rejected of one source.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -73,13 +72,16 @@ pub struct Rejects {
 struct State {
     sources: Vec<Rejected>,
     dead_letters: Option<DeadLetters>,
+    /// Why the dead letters cannot be written, until somebody asks.
+    failed: Option<SinkError>,
     refusal: Option<Refusal>,
 }
 
 impl Rejects {
     /// For the plan's sources: (name, policy, whether a type was sampled).
     pub fn new(sources: Vec<(String, OnError, bool)>, dead_letters: Option<DeadLetters>) -> Rejects {
-        let state = State { sources: vec![Rejected::default(); sources.len()], dead_letters, refusal: None };
+        let state =
+            State { sources: vec![Rejected::default(); sources.len()], dead_letters, failed: None, refusal: None };
         let policies =
             sources.into_iter().map(|(name, on_error, sampled)| Policy { name, on_error, sampled }).collect();
         Rejects { policies, state: Mutex::new(state) }
@@ -90,7 +92,7 @@ impl Rejects {
     }
 
     /// Takes what a block of `partition` gave beside its rows.
-    pub fn take(&self, source: usize, partition: &str, decoded: Decoded) {
+    pub fn take(&self, source: usize, partition: &str, epoch: u64, decoded: Decoded) {
         let policy = &self.policies[source];
         let mut state = self.state();
         let state = &mut *state;
@@ -110,8 +112,10 @@ impl Rejects {
         }
         for row in decoded.malformed {
             *rejected.malformed.entry(row.reason).or_default() += 1;
-            if let (OnError::DeadLetter, Some(write)) = (policy.on_error, &mut state.dead_letters) {
-                write(&policy.name, partition, &row);
+            if let (OnError::DeadLetter, Some(letters)) = (policy.on_error, &mut state.dead_letters)
+                && let Err(error) = letters.write(epoch, &policy.name, partition, &row)
+            {
+                state.failed.get_or_insert(error);
             }
             let contradicts =
                 policy.sampled && matches!(row.reason, MalformedReason::WrongType | MalformedReason::MissingField);
@@ -149,8 +153,18 @@ impl Rejects {
         self.state().sources.clone()
     }
 
-    /// Closes the dead letters: what was written is flushed.
-    pub fn close(&self) {
-        self.state().dead_letters = None;
+    /// Why the dead letters could not be written, if they could not.
+    pub fn failure(&self) -> Option<SinkError> {
+        self.state().failed.take()
+    }
+
+    /// Ends an epoch of the dead letters: how much of their file belongs to it and those before.
+    pub fn end_epoch(&self) -> Result<Vec<Mark>, SinkError> {
+        self.state().dead_letters.as_mut().map_or_else(|| Ok(Vec::new()), DeadLetters::end_epoch)
+    }
+
+    /// Completes the dead letters.
+    pub fn close(&self) -> Result<(), SinkError> {
+        self.state().dead_letters.take().map_or(Ok(()), |mut letters| letters.finish())
     }
 }

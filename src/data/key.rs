@@ -37,14 +37,15 @@ pub const KEY_GROUPS: u64 = 4096;
 
 /// The key group of a key's hash.
 #[inline]
-pub fn key_group(hash: u64) -> u64 {
-    hash % KEY_GROUPS
+pub fn key_group(hash: u64) -> u16 {
+    (hash % KEY_GROUPS) as u16
 }
 
-/// The worker, of `peers`, that owns a key group.
+/// The worker, of `peers`, that owns a key group. Neighbouring groups have one owner, so that a worker
+/// reads saved state, which lies in the order of groups, in one piece.
 #[inline]
-pub fn group_owner(group: u64, peers: usize) -> usize {
-    (group % peers as u64) as usize
+pub fn group_owner(group: u16, peers: usize) -> usize {
+    group as usize * peers / KEY_GROUPS as usize
 }
 
 /// Encodes the key `columns` of `rows` rows; no columns give the empty key throughout.

@@ -24,7 +24,7 @@
 //!
 //! The driver is pure: it knows neither timely nor arrow, and is run against the model of the protocol
 //! (`tests/align.rs`) as it is run in the graph. The loop is resumable: an operator may yield inside
-//! [`Core::fire`] and [`Core::hand_over`].
+//! [`Core::fire`] and [`Keeper::hand_over`].
 
 use super::time::Time;
 
@@ -43,8 +43,8 @@ pub enum Progress {
 /// - `fire(w)` sends all that is complete at `w`: it may rely on every row still to come having a
 ///   place `>= w`. It sends no row timed before `w_before - output_delay_ns`, where `w_before` is the
 ///   watermark of the last complete `fire`.
-/// - `fire` and `hand_over` that yield are called again, `fire` with the same watermark and possibly
-///   after more rows were applied.
+/// - A `fire` that yields is called again, with the same watermark and possibly after more rows were
+///   applied.
 pub trait Core {
     type Rows;
 
@@ -54,11 +54,15 @@ pub trait Core {
     /// Sends everything that is complete at `watermark`.
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Self::Rows>) -> Progress;
 
-    /// Gives the state at the end of `epoch` away to whoever saves it.
-    fn hand_over(&mut self, epoch: u64) -> Progress;
-
     /// How far rows that are sent may trail the watermark.
     fn output_delay_ns(&self) -> i64;
+}
+
+/// Who saves the state of a core.
+pub trait Keeper<C> {
+    /// Takes the state of `core` as it is at the end of `epoch`, when it has fired everything up to
+    /// `watermark`. One that yields is called again, and no row is applied in between.
+    fn hand_over(&mut self, core: &mut C, epoch: u64, watermark: i64) -> Progress;
 }
 
 /// Where a core sends rows; they leave under the capability that the driver holds.
@@ -77,8 +81,9 @@ pub trait Held<R>: Outlet<R> {
 }
 
 /// See the module's doc.
-pub struct Driver<C: Core> {
+pub struct Driver<C: Core, K> {
     core: C,
+    keeper: K,
     /// The epoch `c` whose rows are being applied.
     epoch: u64,
     /// The time of the held capability; `None` once the input has ended.
@@ -87,15 +92,16 @@ pub struct Driver<C: Core> {
     /// The watermark of a `fire` that has yielded. It is completed before a later one begins: with input
     /// that comes as fast as output leaves, the capability would otherwise never move.
     firing: Option<i64>,
-    /// Whether a hand-over of `epoch` has begun: nothing is fired until it is done.
-    handing_over: bool,
+    /// While a hand-over of `epoch` is under way, the watermark that was fired; nothing is fired until
+    /// it is done.
+    handing_over: Option<i64>,
 }
 
-impl<C: Core> Driver<C> {
+impl<C: Core, K: Keeper<C>> Driver<C, K> {
     /// A driver that starts in `epoch`: 0, or the one after the checkpoint that was restored.
-    pub fn new(core: C, epoch: u64) -> Self {
+    pub fn new(core: C, keeper: K, epoch: u64) -> Self {
         let held = Some(Time { epoch: 0, event: i64::MIN });
-        Driver { core, epoch, held, stash: Vec::new(), firing: None, handing_over: false }
+        Driver { core, keeper, epoch, held, stash: Vec::new(), firing: None, handing_over: None }
     }
 
     pub fn core(&self) -> &C {
@@ -108,7 +114,7 @@ impl<C: Core> Driver<C> {
 
     /// Takes a message that arrived on `input` with `stamp`.
     pub fn receive(&mut self, stamp: Time, input: usize, rows: C::Rows, out: &mut dyn Outlet<C::Rows>) {
-        if stamp.epoch <= self.epoch && !self.handing_over {
+        if stamp.epoch <= self.epoch && self.handing_over.is_none() {
             self.core.apply(input, rows, out);
         } else {
             debug_assert!(stamp.epoch > self.epoch, "a row of an epoch that is being handed over");
@@ -120,7 +126,9 @@ impl<C: Core> Driver<C> {
     pub fn advance(&mut self, m: Time, out: &mut dyn Held<C::Rows>) -> Progress {
         loop {
             let Some(held) = self.held else { return Progress::Done };
-            if !self.handing_over {
+            let fired = if let Some(fired) = self.handing_over {
+                fired
+            } else {
                 let newest = self.stash.iter().fold(m.event, |w, (stamp, ..)| w.min(stamp.event));
                 let w = self.firing.unwrap_or(newest);
                 if self.core.fire(w, out) == Progress::Yielded {
@@ -145,12 +153,13 @@ impl<C: Core> Driver<C> {
                 if m.epoch <= self.epoch {
                     return Progress::Done;
                 }
-                self.handing_over = true;
-            }
-            if self.core.hand_over(self.epoch) == Progress::Yielded {
+                self.handing_over = Some(w);
+                w
+            };
+            if self.keeper.hand_over(&mut self.core, self.epoch, fired) == Progress::Yielded {
                 return Progress::Yielded;
             }
-            self.handing_over = false;
+            self.handing_over = None;
             self.epoch += 1;
             let event = self.held.map_or(held.event, |h| h.event);
             self.hold(Time { epoch: self.epoch, event }, out);
@@ -187,6 +196,14 @@ fn delayed(watermark: i64, delay_ns: i64) -> i64 {
 mod tests {
     use super::*;
 
+    struct Nowhere;
+
+    impl Keeper<Busy> for Nowhere {
+        fn hand_over(&mut self, _: &mut Busy, _: u64, _: i64) -> Progress {
+            Progress::Done
+        }
+    }
+
     /// Has one piece of work for every ns of the watermark, and yields after each.
     struct Busy {
         done: i64,
@@ -203,10 +220,6 @@ mod tests {
             }
             self.done += 1;
             Progress::Yielded
-        }
-
-        fn hand_over(&mut self, _: u64) -> Progress {
-            Progress::Done
         }
 
         fn output_delay_ns(&self) -> i64 {
@@ -231,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_capability_moves_although_the_watermark_does_not_wait() {
-        let (mut driver, mut seen) = (Driver::new(Busy { done: 0 }, 0), Seen(Vec::new()));
+        let (mut driver, mut seen) = (Driver::new(Busy { done: 0 }, Nowhere, 0), Seen(Vec::new()));
         for event in 3..30 {
             driver.advance(Time { epoch: 0, event }, &mut seen);
         }

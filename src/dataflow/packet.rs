@@ -104,7 +104,8 @@ impl ContainerBytes for Packet {
     }
 }
 
-fn encode(batch: &Batch) -> Vec<u8> {
+/// The bytes of a batch, which [`decode`] reads: for other processes, and for rows that are saved.
+pub fn encode(batch: &Batch) -> Vec<u8> {
     let mut columns = batch.columns.clone();
     let mut flags = 0;
     columns.push(Arc::new(Int64Array::new(batch.time.clone(), None)));
@@ -136,7 +137,8 @@ fn encode(batch: &Batch) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<Batch, arrow_schema::ArrowError> {
+/// What [`encode`] wrote.
+pub fn decode(bytes: &[u8]) -> Result<Batch, arrow_schema::ArrowError> {
     let flags = bytes[0];
     let length = u64::from_le_bytes(bytes[8..HEADER_BYTES].try_into().expect("eight bytes")) as usize;
     let mut reader = StreamReader::try_new(&bytes[HEADER_BYTES..HEADER_BYTES + length], None)?;

@@ -5,24 +5,26 @@
 use std::sync::Arc;
 
 use timely::dataflow::Scope;
-use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 
 use super::chaos::Chaos;
 use super::exchange::ToFirst;
 use super::op::chain::{chain, map_batches};
 use super::op::counters::Counters;
 use super::op::driven::{Packets, drive};
+use super::op::keeper::{Keeping, Site};
 use super::op::keyed::keyed;
 use super::op::lanes::in_text_order;
 use super::op::merge::merge;
-use super::op::sink::{Form, OrderedSink, SharedWriter, unordered_sink};
+use super::op::sink::{Form, OrderedSink, SharedWriter, UnorderedSink};
 use super::op::source::{Clock, sources};
 use super::op::timer::{clock, timer};
 use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
 use crate::data::Batch;
-use crate::plan::physical::{NodeId, Op, Plan};
+use crate::plan::physical::{Node, NodeId, Op, Plan};
+use crate::state::entries::Worker;
 
 /// Turns rows of an output into what its writer takes: encoded text, or the same columns.
 pub type Encoder = Box<dyn FnMut(Batch) -> Batch>;
@@ -41,6 +43,7 @@ pub struct Context {
     pub encoder: Box<dyn Fn(usize) -> Encoder + Send + Sync>,
     pub writer: SharedWriter,
     pub ordered: bool,
+    pub keeping: Keeping,
     /// By output.
     pub forms: Vec<Form>,
     pub chaos_seed: Option<u64>,
@@ -55,13 +58,20 @@ struct Rendered<'scope> {
 pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     let plan = &context.plan;
     let chaos = |salt: usize| Chaos::new(context.chaos_seed, (scope.index() * 1000 + salt) as u64);
-    let gauge = || context.intake.gauge.clone();
+    let site = |salt: usize| Site {
+        worker: Worker { index: scope.index(), peers: scope.peers() },
+        keeping: &context.keeping,
+        stop: &context.stop,
+        gauge: context.intake.gauge.clone(),
+        chaos: chaos(salt),
+    };
     let source_counters = |source: usize, output: usize| {
         let is_read = |op: &Op| *op == Op::Source { source, output };
         let node = plan.nodes.iter().position(|n| is_read(&n.op));
         node.map_or_else(Arc::default, |id| context.counters[id].clone())
     };
-    let inputs = sources(scope, &context.intake, &source_counters, &context.stop, context.clock, chaos(999));
+    let (archive, stop) = (context.keeping.archive.clone(), &context.stop);
+    let inputs = sources(scope, &context.intake, &source_counters, stop, context.clock, archive, chaos(999));
     let mut nodes: Vec<Rendered<'scope>> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let rows = |input: NodeId| nodes[input].ports[0].clone();
@@ -73,7 +83,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             Op::Merge { inputs } => vec![merge(scope, &name, inputs.iter().map(|i| rows(*i)).collect())],
             Op::Keyed { input, keyed: spec } => {
                 let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();
-                keyed(&name, rows(*input), spec, types, counters, gauge(), chaos(id))
+                keyed(&name, rows(*input), spec, types, counters, site(id))
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {
@@ -81,12 +91,12 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             }
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| rows(*i)).collect();
-                timer(scope, &name, inputs, *period_ns, counters, gauge(), chaos(id))
+                timer(scope, &name, &timer_state(&node.stream), inputs, *period_ns, counters, site(id))
             }
         };
         nodes.push(Rendered { ports });
     }
-    render_outputs(context, &nodes, chaos(998));
+    render_outputs(context, &nodes, &site);
 }
 
 /// The batch with its flight counted anew: text takes more room than the columns that it was made of.
@@ -95,7 +105,36 @@ fn reweighed(batch: Batch) -> Batch {
     Batch { flight, ..batch }
 }
 
-fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
+/// The name of a timer's state.
+fn timer_state(stream: &str) -> String {
+    format!("{stream}/timer/0")
+}
+
+/// The name of the state of the sink of output `index`; of the ordered one, which all outputs share.
+fn sink_state(output: Option<&str>) -> String {
+    format!("{}/sink/0", output.unwrap_or_default())
+}
+
+/// The names of all states that each worker hands over.
+pub fn state_names(plan: &Plan, ordered: bool) -> Vec<String> {
+    let of_node = |node: &Node| match &node.op {
+        Op::Keyed { keyed, .. } => Some(keyed.state.name()),
+        Op::Timer { inputs, .. } if !inputs.is_empty() => Some(timer_state(&node.stream)),
+        Op::Timer { .. } | Op::Source { .. } | Op::Chain { .. } | Op::Merge { .. } | Op::Late { .. } => None,
+    };
+    let sinks: Vec<String> = match ordered {
+        true => vec![sink_state(None)],
+        false => plan.outputs.iter().map(|o| sink_state(Some(&o.name))).collect(),
+    };
+    plan.nodes.iter().filter_map(of_node).chain(sinks).collect()
+}
+
+/// How many sinks of a worker write, and so have to leave an epoch; of the ordered sink only the first does.
+pub fn writing_sinks(plan: &Plan, ordered: bool, workers: usize) -> usize {
+    if ordered { 1 } else { plan.outputs.len() * workers }
+}
+
+fn render_outputs<'a>(context: &'a Context, nodes: &[Rendered<'_>], site: &dyn Fn(usize) -> Site<'a>) {
     let outputs = &context.plan.outputs;
     let encoded = |index: usize| {
         let rows = nodes[outputs[index].node].ports[0].clone();
@@ -106,14 +145,21 @@ fn render_outputs(context: &Context, nodes: &[Rendered<'_>], chaos: Chaos) {
             if sorts { in_text_order(rows) } else { rows }
         })
     };
+    let (epoch, writer) = (context.keeping.epoch, &context.writer);
     if !context.ordered {
         for (index, counters) in context.output_counters.iter().enumerate() {
-            unordered_sink(encoded(index), index, counters.clone(), context.writer.clone());
+            let mut core = UnorderedSink::new(index, epoch, counters.clone(), writer.clone());
+            let site = site(900 + index);
+            let keeper = site.keeper(&sink_state(Some(&outputs[index].name)), &mut core, Arc::default());
+            drive("sink", vec![(encoded(index), Pipeline)], 0, core, keeper, site.gauge, site.chaos);
         }
         return;
     }
     let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-    let core = OrderedSink::new(&names, context.forms.clone(), context.output_counters.clone(), context.writer.clone());
+    let counters = context.output_counters.clone();
+    let mut core = OrderedSink::new(&names, context.forms.clone(), epoch, counters, writer.clone());
+    let site = site(998);
+    let keeper = site.keeper(&sink_state(None), &mut core, Arc::default());
     let inputs = (0..outputs.len()).map(|i| (encoded(i), DistributorPact(|_: usize| ToFirst))).collect();
-    drive("ordered sink", inputs, 0, core, context.intake.gauge.clone(), chaos);
+    drive("ordered sink", inputs, 0, core, keeper, site.gauge, site.chaos);
 }

@@ -144,6 +144,13 @@ pub struct Output {
     pub target: Target,
 }
 
+impl StateId {
+    /// The name under which the state is saved.
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}", self.stream, self.kind, self.ordinal)
+    }
+}
+
 impl Keyed {
     /// Types of the key columns.
     pub fn key_types(&self) -> Vec<DataType> {

@@ -59,6 +59,8 @@ enum Purpose {
     Data,
     /// The plan at the beginning, the report at the end.
     Control,
+    /// What the first process and another say to each other of checkpoints.
+    Checkpoints,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ struct Hello {
 pub struct Peers {
     /// By process; `None` for this one.
     pub data: Vec<Option<TcpStream>>,
+    /// By process: of the first, one to each of the others; of the others, one to the first.
+    pub checkpoints: Vec<Option<TcpStream>>,
     control: Control,
 }
 
@@ -124,12 +128,15 @@ impl Membership {
         }
         if self.process > 0 {
             let control = self.call(0, Purpose::Control, deadline)?;
-            self.accept(&listener, &mut data, &mut [], deadline)?;
-            return Ok(Peers { data, control: Control::Other(control) });
+            let checkpoints = vec![Some(self.call(0, Purpose::Checkpoints, deadline)?)];
+            self.accept(&listener, &mut data, &mut [], &mut [], deadline)?;
+            return Ok(Peers { data, checkpoints, control: Control::Other(control) });
         }
-        let mut control: Vec<Option<TcpStream>> = (1..self.processes()).map(|_| None).collect();
-        self.accept(&listener, &mut data, &mut control, deadline)?;
-        Ok(Peers { data, control: Control::First(control.into_iter().flatten().collect()) })
+        let empty = || (0..self.processes()).map(|_| None).collect();
+        let (mut control, mut checkpoints): (Vec<Option<TcpStream>>, Vec<Option<TcpStream>>) = (empty(), empty());
+        self.accept(&listener, &mut data, &mut control, &mut checkpoints, deadline)?;
+        let control = Control::First(control.into_iter().flatten().collect());
+        Ok(Peers { data, checkpoints, control })
     }
 
     fn hello(&self, purpose: Purpose) -> Hello {
@@ -165,13 +172,16 @@ impl Membership {
         listener: &TcpListener,
         data: &mut [Option<TcpStream>],
         control: &mut [Option<TcpStream>],
+        checkpoints: &mut [Option<TcpStream>],
         deadline: Instant,
     ) -> Result<(), ClusterError> {
         listener.set_nonblocking(true)?;
         loop {
             let own = self.process;
-            let missing = data.iter().enumerate().filter(|(i, s)| *i != own && s.is_none()).count()
-                + control.iter().filter(|s| s.is_none()).count();
+            let open = |slots: &[Option<TcpStream>]| {
+                slots.iter().enumerate().filter(|(i, s)| *i != own && s.is_none()).count()
+            };
+            let missing = open(data) + open(control) + open(checkpoints);
             if missing == 0 {
                 return Ok(());
             }
@@ -182,7 +192,8 @@ impl Membership {
                     let hello = self.read_hello(&mut stream, &peer.to_string())?;
                     match hello.purpose {
                         Purpose::Data => data[hello.process] = Some(stream),
-                        Purpose::Control => control[hello.process - 1] = Some(stream),
+                        Purpose::Control => control[hello.process] = Some(stream),
+                        Purpose::Checkpoints => checkpoints[hello.process] = Some(stream),
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
@@ -256,13 +267,13 @@ impl Peers {
     }
 }
 
-fn write_message<T: Serialize>(stream: &mut TcpStream, value: &T) -> std::io::Result<()> {
+pub fn write_message<T: Serialize>(stream: &mut TcpStream, value: &T) -> std::io::Result<()> {
     let bytes = serde_json::to_vec(value)?;
     stream.write_all(&(bytes.len() as u32).to_be_bytes())?;
     stream.write_all(&bytes)
 }
 
-fn read_message<T: DeserializeOwned>(stream: &mut TcpStream) -> std::io::Result<T> {
+pub fn read_message<T: DeserializeOwned>(stream: &mut TcpStream) -> std::io::Result<T> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);

@@ -1,23 +1,27 @@
 //! One run of one plan in one process.
 
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::inputs::open_intake;
+use super::checkpoints::{Checkpoints, Found, RestoreError, RunParts, start as start_saving};
+use super::inputs::{open_intake, partitions};
 use super::outputs::{DefaultOutput, Sinks, route};
 use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_bytes_peak};
+use crate::checkpoint::archive::Archive;
 use crate::connector::Malformed;
 use crate::connector::intake::{Intake, Limits};
 use crate::connector::partition::ReadError;
-use crate::connector::rejects::DeadLetters;
 use crate::connector::silence::Idled;
-use crate::connector::sink::{SinkError, dead_letter};
+use crate::connector::sink::dead_letter::DeadLetters;
+use crate::connector::sink::{SinkError, Start};
 use crate::connector::spec::{FileFormat, Input};
 use crate::dataflow::op::counters::Counters;
+use crate::dataflow::op::keeper::Keeping;
 use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::op::source::Clock;
-use crate::dataflow::render::Context;
+use crate::dataflow::render::{Context, writing_sinks};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::{Transport, run_workers};
 use crate::plan::physical::{Output, Plan};
@@ -35,6 +39,17 @@ pub struct Job {
     pub limits: Limits,
     pub transport: Transport,
     pub share: Share,
+    /// Where state is saved, if it is.
+    pub saving: Option<Saving>,
+}
+
+/// How a run saves its state.
+pub struct Saving {
+    pub checkpoints: Checkpoints,
+    /// What it begins with.
+    pub found: Found,
+    /// To other processes, for what is said of checkpoints.
+    pub connections: Vec<Option<TcpStream>>,
 }
 
 /// Which part of a run this process does.
@@ -62,71 +77,108 @@ pub enum JobError {
     Input(#[from] ReadError),
     #[error(transparent)]
     Output(#[from] SinkError),
+    #[error(transparent)]
+    Restore(#[from] Box<RestoreError>),
     #[error("a worker panicked: {0}")]
     Worker(String),
 }
 
-/// Runs a job to its end. `observe` is given the intake once it is open, for a progress display.
-pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Arc<Intake>)) -> Result<Report, JobError> {
+/// What others see of a run under way.
+pub struct Observed {
+    pub intake: Arc<Intake>,
+    /// Where checkpoints are asked for, if there are any.
+    pub archive: Option<Archive>,
+}
+
+/// Runs a job to its end. `observe` is called once the inputs are open.
+pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<Report, JobError> {
     let started = Instant::now();
     let outputs = route(&job.plan, &job.output);
-    let dead_letters = job.dead_letters.as_deref().map(|path| open_dead_letters(path, &stop)).transpose()?;
-    let intake = Arc::new(open_intake(&job.plan, job.share, dead_letters, job.limits)?);
+    let found = job.saving.as_ref().map(|s| &s.found);
+    let start = found.map_or(Start::Anew, |f| f.sinks(job.share.process));
+    let epoch = found.map_or(0, Found::epoch);
+    let dead_letters = job.dead_letters.as_deref().map(|path| DeadLetters::open(path, &start, epoch)).transpose()?;
+    let mut partitions = partitions(&job.plan, job.share);
+    found.map_or(Ok(()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
+    let intake = Arc::new(open_intake(&job.plan, partitions, dead_letters, job.limits, job.share.process, epoch)?);
     // Ordered rows all leave from the first process.
     let writes = job.share.process == 0 || !job.ordered;
-    let sinks = Arc::new(Mutex::new(if writes { Sinks::open(&outputs)? } else { Sinks::none() }));
-    observe(intake.clone());
-    let counters: Vec<Arc<Counters>> = job.plan.nodes.iter().map(|_| Arc::default()).collect();
-    let output_counters: Vec<Arc<Counters>> = outputs.iter().map(|_| Arc::default()).collect();
-    let writer = SharedWriter { writer: sinks.clone(), stop: stop.clone() };
+    let sinks = if writes { Sinks::open(&outputs, &start)? } else { Sinks::none() };
+    let writing = writing_sinks(&job.plan, job.ordered, job.workers);
+    let writer = SharedWriter::new(Box::new(sinks), writing, epoch, stop.clone());
+    let parts = || RunParts {
+        ordered: job.ordered,
+        workers: job.workers,
+        share: job.share,
+        intake: intake.clone(),
+        writer: writer.clone(),
+        stop: stop.clone(),
+    };
+    let recovered = found.and_then(|f| f.recovered.clone());
+    let saving = job.saving.map(|Saving { checkpoints, found, connections }| {
+        intake.hold_open();
+        found.notes.iter().for_each(|note| eprintln!("varpulis: {note}"));
+        start_saving(&checkpoints, &found, &job.plan, parts(), connections)
+    });
+    let keeping = Keeping { archive: saving.as_ref().map(|s| s.archive.clone()), recovered, epoch };
+    observe(Observed { intake: intake.clone(), archive: keeping.archive.clone() });
     let context = Context {
-        plan: job.plan,
         intake: intake.clone(),
         stop: stop.clone(),
         clock: Clock::start(),
-        counters: counters.clone(),
-        output_counters: output_counters.clone(),
+        counters: job.plan.nodes.iter().map(|_| Arc::default()).collect(),
+        output_counters: outputs.iter().map(|_| Arc::default()).collect(),
         forms: outputs.iter().map(|o| o.form()).collect(),
         encoder: Box::new(move |output| outputs[output].encoder()),
-        writer,
+        writer: writer.clone(),
         ordered: job.ordered,
+        keeping,
         chaos_seed: job.chaos_seed,
+        plan: job.plan,
     };
     let context = Arc::new(context);
     run_workers(context.clone(), job.workers, job.transport).map_err(JobError::Worker)?;
+    if let Some(saving) = saving {
+        saving.finish();
+    }
     if cfg!(feature = "checked") && job.share == Share::WHOLE && stop.reason().is_none() {
         assert_eq!((intake.gauge.rows(), intake.gauge.bytes()), (0, 0), "rows in flight at the end");
     }
-    intake.rejects.close();
-    match sinks.lock().unwrap_or_else(PoisonError::into_inner).finish() {
+    intake.rejects.close()?;
+    match writer.finish() {
         Ok(()) | Err(SinkError::Closed) => {}
         Err(error) => return Err(error.into()),
     }
+    Ok(report(&context, job.workers, started))
+}
+
+/// What the run has counted.
+fn report(context: &Context, workers: usize, started: Instant) -> Report {
     let plan = &context.plan;
     let names = plan.sources.iter().map(|s| s.name.clone());
-    let sources = names.zip(intake.rejects.read()).enumerate().map(|(i, (name, mut rejected))| {
+    let sources = names.zip(context.intake.rejects.read()).enumerate().map(|(i, (name, mut rejected))| {
         rejected.shown.iter_mut().for_each(|(partition, row)| count_lines(&plan.sources[i].input, partition, row));
-        SourceReport { name, rejected, idled: idled(&intake, i) }
+        SourceReport { name, rejected, idled: idled(&context.intake, i) }
     });
-    let nodes = plan.nodes.iter().zip(&counters).enumerate().map(|(id, (node, counters))| NodeReport {
+    let nodes = plan.nodes.iter().zip(&context.counters).enumerate().map(|(id, (node, counters))| NodeReport {
         stream: node.stream.clone(),
         label: node.label.clone(),
         counts: counters.read(),
         out_of_order_ns: plan.out_of_order_ns(id),
     });
     let rows = |(o, c): (&Output, &Arc<Counters>)| OutputReport { name: o.name.clone(), rows: c.read().rows_out };
-    Ok(Report {
+    Report {
         sources: sources.collect(),
         nodes: nodes.collect(),
-        outputs: plan.outputs.iter().zip(&output_counters).map(rows).collect(),
-        stopped: stop.reason().map(|reason| with_line(reason, plan)),
+        outputs: plan.outputs.iter().zip(&context.output_counters).map(rows).collect(),
+        stopped: context.stop.reason().map(|reason| with_line(reason, plan)),
         seconds: started.elapsed().as_secs_f64(),
-        workers: job.workers,
-        in_flight_bytes_peak: intake.gauge.bytes_peak(),
+        workers,
+        in_flight_bytes_peak: context.intake.gauge.bytes_peak(),
         memory_bytes_peak: resident_bytes_peak(),
-        input_bytes: intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
-        furthest_behind: intake.furthest_behind().map(|(name, _)| name.to_string()),
-    })
+        input_bytes: context.intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
+        furthest_behind: context.intake.furthest_behind().map(|(name, _)| name.to_string()),
+    }
 }
 
 /// Finds the line of a row that is shown, where lines are what the input is made of.
@@ -155,14 +207,4 @@ fn with_line(mut reason: StopReason, plan: &Plan) -> StopReason {
 fn idled(intake: &Intake, source: usize) -> Vec<(String, Idled)> {
     let of_source = intake.partitions.iter().filter(|p| p.source == source);
     of_source.map(|p| (p.name.clone(), p.idled())).filter(|(_, idled)| idled.times > 0).collect()
-}
-
-fn open_dead_letters(path: &str, stop: &Arc<Stop>) -> Result<DeadLetters, SinkError> {
-    let mut file = dead_letter::DeadLetters::create(path)?;
-    let stop = stop.clone();
-    Ok(Box::new(move |source, partition, row| {
-        if let Err(error) = file.write(source, partition, row) {
-            stop.fail(error.to_string());
-        }
-    }))
 }

@@ -11,7 +11,7 @@ use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::format::encode::{EncodedRows, RowEncoder};
-use crate::connector::sink::{self, Destination, OutputStream, Sink, SinkError};
+use crate::connector::sink::{self, Destination, Mark, OutputStream, Sink, SinkError, Start};
 use crate::connector::spec::OutputFormat;
 use crate::data::Batch;
 use crate::dataflow::op::sink::{Form, WriteError, Writer};
@@ -82,10 +82,12 @@ pub struct Sinks {
     sinks: Vec<Sink>,
     /// By output: its sink, and its number there.
     routes: Vec<(usize, usize)>,
+    /// How far each file had been written at the end of the last epoch.
+    marks: Vec<Mark>,
 }
 
 impl Sinks {
-    pub fn open(outputs: &[Routed]) -> Result<Sinks, SinkError> {
+    pub fn open(outputs: &[Routed], start: &Start) -> Result<Sinks, SinkError> {
         let mut groups: Vec<(Destination, OutputFormat, Meta, Vec<OutputStream>)> = Vec::new();
         let mut routes = Vec::new();
         for output in outputs {
@@ -97,25 +99,13 @@ impl Sinks {
             routes.push((group, groups[group].3.len()));
             groups[group].3.push(output.stream.clone());
         }
-        let open =
-            |(destination, format, meta, streams): &(_, _, _, Vec<_>)| sink::open(destination, *format, streams, *meta);
-        Ok(Sinks { sinks: groups.iter().map(open).collect::<Result<_, _>>()?, routes })
+        let open = |(to, format, meta, streams): &(_, _, _, Vec<_>)| sink::open(to, *format, streams, *meta, start);
+        Ok(Sinks { sinks: groups.iter().map(open).collect::<Result<_, _>>()?, routes, marks: Vec::new() })
     }
 
     /// For a process that writes nothing.
     pub fn none() -> Sinks {
-        Sinks { sinks: Vec::new(), routes: Vec::new() }
-    }
-
-    /// Completes all files.
-    pub fn finish(&mut self) -> Result<(), SinkError> {
-        for sink in &mut self.sinks {
-            match sink {
-                Sink::Bytes(sink) => sink.finish()?,
-                Sink::Batches(sink) => sink.finish()?,
-            }
-        }
-        Ok(())
+        Sinks { sinks: Vec::new(), routes: Vec::new(), marks: Vec::new() }
     }
 }
 
@@ -146,6 +136,32 @@ impl Writer for Sinks {
                 Sink::Bytes(sink) => sink.flush().map_err(write_error)?,
                 // Where a columnar file or a table is cut must not depend on timing.
                 Sink::Batches(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) -> Result<(), WriteError> {
+        self.marks.clear();
+        for sink in &mut self.sinks {
+            match sink {
+                Sink::Bytes(sink) => self.marks.extend(sink.mark().map_err(write_error)?),
+                // They are refused where anything is saved, but for a terminal's table.
+                Sink::Batches(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_marks(&mut self) -> Vec<Mark> {
+        std::mem::take(&mut self.marks)
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        for sink in &mut self.sinks {
+            match sink {
+                Sink::Bytes(sink) => sink.finish()?,
+                Sink::Batches(sink) => sink.finish()?,
             }
         }
         Ok(())

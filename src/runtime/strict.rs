@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::inputs::open_intake;
+use super::inputs::{open_intake, partitions};
 use super::job::{Share, count_lines};
 use super::report::SourceReport;
 use crate::compile::Stages;
@@ -19,7 +19,8 @@ pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
     let sources: Vec<Source> = bounded.map(|s| with_all_fields(s, &stages.hir)).collect();
     let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
     let plan = Plan { sources, nodes: Vec::new(), outputs: Vec::new() };
-    let intake = std::sync::Arc::new(open_intake(&plan, Share::WHOLE, None, Limits::default())?);
+    let partitions = partitions(&plan, Share::WHOLE);
+    let intake = std::sync::Arc::new(open_intake(&plan, partitions, None, Limits::default(), 0, 0)?);
     let mut reader = intake.reader();
     // Nobody reads what is sent, and nothing waits for it.
     let now = Now { arrival_ns: 0, steady_ns: 0, reached_ns: i64::MAX };

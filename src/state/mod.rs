@@ -1,5 +1,9 @@
-//! Keyed state: the one table that every stateful operator keeps its groups in.
+//! Keyed state: the one table that every stateful operator keeps its groups in, the form in which
+//! entries are saved, and the stores where saved state lies.
 
+pub mod entries;
+pub mod manifest;
+pub mod store;
 pub mod table;
 
 pub use table::Table;

@@ -22,13 +22,24 @@ pub struct Table<S: Ord + Copy> {
     /// By slot; those in `free` are vacant.
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Counts hand-overs; a slot touched since the last carries it.
+    /// Counts the times that changes were saved; a slot touched since the last carries it.
     generation: u64,
+    changes: Option<Changes<S>>,
     /// Heap bytes of keys too long to be kept inline.
     heap_bytes: usize,
     /// The index of the last section that was removed, for the next one: the panes of a window are
     /// mostly of one size, and growing an index step by step costs as much as filling it.
     spare: Slots,
+}
+
+/// What is to be saved, where anything is.
+#[derive(Debug)]
+struct Changes<S> {
+    /// Slots touched in this generation, where they stood then: they may have moved or be free by now.
+    touched: Vec<(S, u32)>,
+    /// What is being saved, and whether that is everything.
+    saving: Vec<(S, u32)>,
+    is_full: bool,
 }
 
 /// The keys of one section: slots, found by key.
@@ -55,24 +66,80 @@ const KEY_INLINE_BYTES: usize = 22;
 /// An index with more room than so many times its keys is not used again.
 const SPARE_SLACK: usize = 8;
 /// What a vacant entry is marked with.
-const NEVER: u64 = u64::MAX;
+const VACANT: u64 = u64::MAX;
+/// What an entry is marked with that has not been touched since it was made or saved.
+const UNTOUCHED: u64 = u64::MAX - 1;
+
+/// What a key is found by in its section. The low bits of a key's hash decide its worker, so that all
+/// keys of a table have some of them in common; left in their place they would crowd the index.
+#[inline]
+fn index_hash(hash: u64) -> u64 {
+    hash.rotate_right(32)
+}
 
 impl<S: Ord + Copy> Default for Table<S> {
     fn default() -> Self {
         let (sections, entries, free, spare) = (BTreeMap::new(), Vec::new(), Vec::new(), Slots::default());
-        Table { sections, entries, free, generation: 0, heap_bytes: 0, spare }
+        Table { sections, entries, free, generation: 0, changes: None, heap_bytes: 0, spare }
     }
 }
 
 impl<S: Ord + Copy> Table<S> {
+    /// From now on, remembers which slots are touched.
+    pub fn track_changes(&mut self) {
+        self.changes = Some(Changes { touched: Vec::new(), saving: Vec::new(), is_full: false });
+    }
+
+    /// Ends a generation: the slots touched in it, all if `full`, are what [`Self::next_unsaved`] gives.
+    pub fn begin_save(&mut self, full: bool) {
+        self.generation += 1;
+        let Some(changes) = &mut self.changes else { return };
+        let touched = std::mem::take(&mut changes.touched);
+        changes.is_full = full;
+        changes.saving = if full {
+            self.sections.iter().flat_map(|(sub, slots)| slots.iter().map(|slot| (*sub, slot))).collect()
+        } else {
+            touched
+        };
+    }
+
+    /// A live slot that is still to be saved, and its section.
+    pub fn next_unsaved(&mut self) -> Option<(S, u32)> {
+        loop {
+            let changes = self.changes.as_mut()?;
+            let ((sub, slot), is_full) = (changes.saving.pop()?, changes.is_full);
+            let entry = &self.entries[slot as usize];
+            // A slot that was given back and taken again in one generation is listed twice.
+            let is_saved = !is_full && entry.touched == UNTOUCHED;
+            // It may have been given back since, or stand in another section.
+            let is_vacant = entry.touched == VACANT;
+            if !is_saved && !is_vacant && self.find(sub, entry.hash, entry.key.bytes()) == Some(slot) {
+                self.entries[slot as usize].touched = UNTOUCHED;
+                return Some((sub, slot));
+            }
+        }
+    }
+
+    /// Counts a use of a slot that stands in section `sub`.
+    #[inline]
+    fn touch(&mut self, sub: S, slot: u32) {
+        let entry = &mut self.entries[slot as usize];
+        if entry.touched != self.generation {
+            entry.touched = self.generation;
+            if let Some(changes) = &mut self.changes {
+                changes.touched.push((sub, slot));
+            }
+        }
+    }
+
     /// The slot of `key` in section `sub`, made if there is none; whether it was made.
     pub fn slot(&mut self, sub: S, hash: u64, key: &[u8]) -> (u32, bool) {
         if let Some(slot) = self.find(sub, hash, key) {
-            self.entries[slot as usize].touched = self.generation;
+            self.touch(sub, slot);
             return (slot, false);
         }
         let mut section = self.take_out(sub);
-        let slot = self.insert(&mut section, hash, key);
+        let slot = self.insert(sub, &mut section, hash, key);
         self.sections.insert(sub, section);
         (slot, true)
     }
@@ -87,10 +154,10 @@ impl<S: Ord + Copy> Table<S> {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let slot = match section.find(&self.entries, hash, key) {
                 Some(slot) => {
-                    self.entries[slot as usize].touched = self.generation;
+                    self.touch(sub, slot);
                     slot
                 }
-                None => self.insert(&mut section, hash, key),
+                None => self.insert(sub, &mut section, hash, key),
             };
             out.push(slot);
         }
@@ -103,8 +170,8 @@ impl<S: Ord + Copy> Table<S> {
         self.sections.remove(&sub).unwrap_or_else(|| std::mem::take(&mut self.spare))
     }
 
-    fn insert(&mut self, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
-        let entry = Entry { hash, touched: self.generation, key: Key::new(key) };
+    fn insert(&mut self, sub: S, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
+        let entry = Entry { hash, touched: UNTOUCHED, key: Key::new(key) };
         self.heap_bytes += entry.key.heap_bytes();
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -116,7 +183,8 @@ impl<S: Ord + Copy> Table<S> {
                 self.entries.len() as u32 - 1
             }
         };
-        section.index.insert_unique(hash, slot, |&s| self.entries[s as usize].hash);
+        section.index.insert_unique(index_hash(hash), slot, |&s| index_hash(self.entries[s as usize].hash));
+        self.touch(sub, slot);
         slot
     }
 
@@ -166,16 +234,16 @@ impl<S: Ord + Copy> Table<S> {
     pub fn detach(&mut self, sub: S, slot: u32) {
         let hash = self.entries[slot as usize].hash;
         let section = self.sections.get_mut(&sub).expect("the slot is in the section");
-        section.index.find_entry(hash, |&s| s == slot).expect("the slot is in the section").remove();
+        section.index.find_entry(index_hash(hash), |&s| s == slot).expect("the slot is in the section").remove();
     }
 
     /// Frees detached slots; the operator clears their values.
     pub fn release(&mut self, slots: &[u32]) {
         for &slot in slots {
             let entry = &mut self.entries[slot as usize];
-            debug_assert!(entry.touched != NEVER, "a slot is freed once");
+            debug_assert!(entry.touched != VACANT, "a slot is freed once");
             self.heap_bytes -= entry.key.heap_bytes();
-            *entry = Entry { hash: 0, touched: NEVER, key: Key::new(&[]) };
+            *entry = Entry { hash: 0, touched: VACANT, key: Key::new(&[]) };
         }
         self.free.extend(slots.iter().rev());
     }
@@ -187,14 +255,6 @@ impl<S: Ord + Copy> Table<S> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Ends a generation, and tells how many live slots were touched in it: the entries that an
-    /// incremental checkpoint would write.
-    pub fn end_generation(&mut self) -> usize {
-        let current = self.generation;
-        self.generation += 1;
-        self.entries.iter().filter(|e| e.touched == current).count()
     }
 
     /// Heap bytes of the keys and their index.
@@ -211,7 +271,7 @@ impl Slots {
             let entry = &entries[slot as usize];
             entry.hash == hash && entry.key.bytes() == key
         };
-        self.index.find(hash, is).copied()
+        self.index.find(index_hash(hash), is).copied()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = u32> {
@@ -280,6 +340,56 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is made, removed and made again: what is saved is what was touched and is still there,
+        /// each key once.
+        #[test]
+        fn saves_what_has_changed(before in changes(), after in changes(), full in any::<bool>()) {
+            let mut table = Table::<u8>::default();
+            table.track_changes();
+            let apply = |table: &mut Table<u8>, changes: Vec<Change>| {
+                let mut touched = std::collections::BTreeSet::new();
+                for change in changes {
+                    match change {
+                        Change::Insert(s, k) => {
+                            table.slot(s, hash(&k), &k);
+                            touched.insert((s, k));
+                        }
+                        Change::Remove(s, k) => {
+                            if let Some(slot) = table.find(s, hash(&k), &k) {
+                                table.detach(s, slot);
+                                table.release(&[slot]);
+                                touched.remove(&(s, k));
+                            }
+                        }
+                        Change::RemoveSection(s) => {
+                            table.remove_section(s);
+                            touched.retain(|(t, _)| *t != s);
+                        }
+                    }
+                }
+                touched
+            };
+            let saved = |table: &mut Table<u8>, full| {
+                table.begin_save(full);
+                let mut saved = Vec::new();
+                while let Some((s, slot)) = table.next_unsaved() {
+                    saved.push((s, table.key(slot).to_vec()));
+                }
+                saved.sort();
+                saved
+            };
+            let touched = apply(&mut table, before);
+            prop_assert_eq!(saved(&mut table, false), touched.into_iter().collect::<Vec<_>>());
+            let touched = apply(&mut table, after);
+            let mut expected: Vec<(u8, Vec<u8>)> = touched.into_iter().collect();
+            if full {
+                let live = |(s, slots): (u8, &Slots)| slots.iter().map(|l| (s, table.key(l).to_vec())).collect::<Vec<_>>();
+                expected = table.range(..).flat_map(live).collect();
+                expected.sort();
+            }
+            prop_assert_eq!(saved(&mut table, full), expected);
+        }
+
         /// Against a map: the same keys are there, and no two live keys share a slot.
         #[test]
         fn behaves_as_a_map(changes in changes()) {

@@ -59,6 +59,7 @@ pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<St
         output: DefaultOutput { destination: Destination::of(&path), format: OutputFormat::Jsonl, meta: Meta::Shown },
         ordered: true,
         dead_letters: None,
+        saving: None,
         chaos_seed: mode.chaos_seed,
         limits: Limits { block_bytes: mode.block_bytes, ..Limits::default() },
         transport,

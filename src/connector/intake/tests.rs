@@ -118,7 +118,8 @@ impl Live {
         let partitions = scripts.iter().enumerate().map(partition).collect();
         let make: DecoderMaker = Box::new(|| Box::new(Times8));
         let rejects = Rejects::new(vec![("live".to_string(), OnError::Skip, false)], None);
-        let intake = Arc::new(Intake::new(vec![source(watermark)], partitions, vec![make], rejects, Limits::default()));
+        let intake =
+            Arc::new(Intake::new(vec![source(watermark)], partitions, vec![make], rejects, Limits::default(), 0));
         Live { scripts, reader: intake.reader(), intake }
     }
 

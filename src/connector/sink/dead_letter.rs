@@ -1,37 +1,57 @@
 //! Malformed rows, kept: one JSON object per row with where it was, why it was refused, and its bytes
 //! exactly as they were read, so that it can be mended and fed again.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-
-use super::SinkError;
+use super::bytes::Files;
+use super::{ByteSink, Destination, Mark, SinkError, Start};
 use crate::connector::Malformed;
 use crate::connector::format::encode::json::{write_int, write_string};
 
-/// Writes the rows that sources refuse to a file of JSONL.
+/// Writes the rows that sources refuse to a file of JSONL. Rows of the next epoch, which may be read
+/// before the epoch has ended everywhere, are held until it has.
 pub struct DeadLetters {
-    path: String,
-    out: BufWriter<File>,
+    file: Files,
     row: Vec<u8>,
+    /// The epoch whose rows are written; `None` where epochs are not told apart.
+    epoch: Option<u64>,
+    held: Vec<u8>,
 }
 
 impl DeadLetters {
-    /// Creates the file; an existing one is replaced.
-    pub fn create(path: &str) -> Result<DeadLetters, SinkError> {
-        let file = File::create(path).map_err(|e| SinkError::io(path, e))?;
-        Ok(DeadLetters { path: path.to_string(), out: BufWriter::new(file), row: Vec::new() })
+    /// Opens the file as `start` says; `epoch` is the first of the run.
+    pub fn open(path: &str, start: &Start, epoch: u64) -> Result<DeadLetters, SinkError> {
+        let file = Files::open_text(&Destination::File(path.to_string()), start)?;
+        let epoch = matches!(start, Start::Recorded(_)).then_some(epoch);
+        Ok(DeadLetters { file, row: Vec::new(), epoch, held: Vec::new() })
     }
 
-    /// Writes one row of a partition.
-    pub fn write(&mut self, source: &str, partition: &str, malformed: &Malformed) -> Result<(), SinkError> {
+    /// Ends the epoch: how much of the file belongs to it and those before.
+    pub fn end_epoch(&mut self) -> Result<Vec<Mark>, SinkError> {
+        let marks = self.file.mark()?;
+        self.epoch = self.epoch.map(|epoch| epoch + 1);
+        self.write_held()?;
+        Ok(marks)
+    }
+
+    fn write_held(&mut self) -> Result<(), SinkError> {
+        let held = std::mem::take(&mut self.held);
+        self.file.write(0, &held)
+    }
+
+    /// Writes one row of a partition, which was read in `epoch`.
+    pub fn write(&mut self, epoch: u64, source: &str, partition: &str, malformed: &Malformed) -> Result<(), SinkError> {
         self.row.clear();
         encode(source, partition, malformed, &mut self.row);
-        self.out.write_all(&self.row).map_err(|e| SinkError::io(&self.path, e))
+        if self.epoch.is_some_and(|own| epoch > own) {
+            self.held.extend_from_slice(&self.row);
+            return Ok(());
+        }
+        self.file.write(0, &self.row)
     }
 
-    /// Hands everything to the operating system, and with it to other readers of the file.
-    pub fn flush(&mut self) -> Result<(), SinkError> {
-        self.out.flush().map_err(|e| SinkError::io(&self.path, e))
+    /// Completes the file, with the rows of an epoch that did not end.
+    pub fn finish(&mut self) -> Result<(), SinkError> {
+        self.write_held()?;
+        self.file.finish()
     }
 }
 
@@ -85,7 +105,7 @@ mod tests {
     fn a_row_is_kept_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dead.jsonl");
-        let mut letters = DeadLetters::create(path.to_str().unwrap()).unwrap();
+        let mut letters = DeadLetters::open(path.to_str().unwrap(), &Start::Anew, 0).unwrap();
         let row = |raw: &[u8]| Malformed {
             reason: MalformedReason::WrongType,
             detail: "price: \"x\" is no float".into(),
@@ -93,9 +113,9 @@ mod tests {
             line: None,
             raw: raw.to_vec(),
         };
-        letters.write("trades*.jsonl", "trades-1.jsonl", &row(b"{\"price\":\"x\"}")).unwrap();
-        letters.write("stdin", "stdin", &row(b"\xff\x00")).unwrap();
-        letters.flush().unwrap();
+        letters.write(0, "trades*.jsonl", "trades-1.jsonl", &row(b"{\"price\":\"x\"}")).unwrap();
+        letters.write(0, "stdin", "stdin", &row(b"\xff\x00")).unwrap();
+        letters.finish().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let rows: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         let first = json!({"source": "trades*.jsonl", "partition": "trades-1.jsonl", "position": 87,

@@ -12,13 +12,17 @@ pub mod dead_letter;
 mod part;
 pub mod table;
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::paths::{extension, split_compression};
+use super::position::SinkRecord;
 use super::spec::OutputFormat;
 use crate::connector::format::encode::{CsvEncoder, JsonlEncoder, RowEncoder, jsonl::Meta};
 use crate::data::{Batch, Schema};
+use crate::failpoint;
 
 /// One stream that leaves the program.
 #[derive(Clone, Debug)]
@@ -39,6 +43,33 @@ pub trait ByteSink: Send {
     fn write(&mut self, stream: usize, bytes: &[u8]) -> Result<(), SinkError>;
     fn flush(&mut self) -> Result<(), SinkError>;
     fn finish(&mut self) -> Result<(), SinkError>;
+
+    /// Hands over what was written so far, and says how much that is, for each file that can be
+    /// continued there.
+    fn mark(&mut self) -> Result<Vec<Mark>, SinkError>;
+}
+
+/// How far a file had been written. It is durable after [`Mark::sync`].
+pub struct Mark {
+    pub path: String,
+    pub record: SinkRecord,
+    file: File,
+}
+
+impl Mark {
+    pub fn sync(&self) -> Result<(), SinkError> {
+        failpoint::hit("sink.sync").and_then(|()| self.file.sync_all()).map_err(|e| SinkError::io(&self.path, e))
+    }
+}
+
+/// What a sink begins with.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Existing files are replaced, and nothing is recorded.
+    Anew,
+    /// Files are cut back to what these records say, by path, and continued; how much is written is
+    /// recorded. Files without a record are replaced.
+    Recorded(BTreeMap<String, SinkRecord>),
 }
 
 /// Takes batches. The contract is that of [`ByteSink`], but files appear only when finished: dropped
@@ -84,6 +115,13 @@ pub enum SinkError {
         "{path}: the name does not tell the format; name it .jsonl, .csv, .tsv, .parquet or .arrow, or give --format"
     )]
     UnknownFormat { path: String },
+    #[error(
+        "{path} is not the file that the checkpoint was taken over: its first {bytes} bytes are gone or changed; put it \
+         back, or begin anew with `--restore none`"
+    )]
+    Changed { path: String, bytes: u64 },
+    #[error("{path}: a {format} file cannot be continued after a crash; write JSONL or CSV, or save no state")]
+    NotContinued { path: String, format: &'static str },
     #[error("{path}: {detail}")]
     Columns { path: String, detail: String },
     #[error("{path}: {source}")]
@@ -152,23 +190,41 @@ pub fn encoder(
     }
 }
 
-/// Opens a sink for the given streams; an existing file is replaced.
+/// Opens a sink for the given streams.
 pub fn open(
     destination: &Destination,
     format: OutputFormat,
     streams: &[OutputStream],
     meta: Meta,
+    start: &Start,
 ) -> Result<Sink, SinkError> {
     check_one_schema(destination, format, streams)?;
+    check_continued(destination, format, start)?;
     match format {
         OutputFormat::Jsonl | OutputFormat::Csv => {
             let encoders = streams.iter().filter_map(|s| encoder(destination, format, s, meta));
             let headers = encoders.map(|e| e.header().map(<[u8]>::to_vec)).collect();
-            Ok(Sink::Bytes(Box::new(bytes::Files::open(destination, format, streams, headers)?)))
+            Ok(Sink::Bytes(Box::new(bytes::Files::open(destination, format, streams, headers, start)?)))
         }
         OutputFormat::Table => Ok(Sink::Batches(Box::new(table::Tables::open(destination, streams, meta)?))),
         OutputFormat::Parquet | OutputFormat::Arrow => {
             Ok(Sink::Batches(Box::new(columns::ColumnFiles::open(destination, format, streams)?)))
+        }
+    }
+}
+
+/// Tables on a terminal are for people; the rest of what takes batches appears as a whole, at the end.
+fn check_continued(destination: &Destination, format: OutputFormat, start: &Start) -> Result<(), SinkError> {
+    let format = match (format, start) {
+        (OutputFormat::Jsonl | OutputFormat::Csv, _) | (_, Start::Anew) => return Ok(()),
+        (OutputFormat::Table, Start::Recorded(_)) => "table",
+        (OutputFormat::Parquet, Start::Recorded(_)) => "Parquet",
+        (OutputFormat::Arrow, Start::Recorded(_)) => "Arrow",
+    };
+    match destination {
+        Destination::Stdout => Ok(()),
+        Destination::File(path) | Destination::Folder(path) => {
+            Err(SinkError::NotContinued { path: path.clone(), format })
         }
     }
 }

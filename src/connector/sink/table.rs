@@ -6,7 +6,7 @@
 //! keep values whole.
 
 use super::bytes::Files;
-use super::{BatchSink, ByteSink, Destination, OutputStream, SinkError};
+use super::{BatchSink, ByteSink, Destination, OutputStream, SinkError, Start};
 use crate::connector::format::encode::json::{ClockText, Column};
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::spec::OutputFormat;
@@ -34,7 +34,7 @@ struct Table {
 
 impl Tables {
     pub fn open(destination: &Destination, streams: &[OutputStream], meta: Meta) -> Result<Tables, SinkError> {
-        let files = Files::open(destination, OutputFormat::Table, streams, vec![None; streams.len()])?;
+        let files = Files::open(destination, OutputFormat::Table, streams, vec![None; streams.len()], &Start::Anew)?;
         let titled = streams.len() > 1 && !matches!(destination, Destination::Folder(_));
         let streams = streams.iter().map(|s| Table::new(s, titled, meta)).collect();
         Ok(Tables { files, streams, clock: ClockText::default() })

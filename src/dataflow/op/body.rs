@@ -16,6 +16,7 @@ use crate::data::{Batch, DataType, Keys};
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
 use crate::state::Table;
+use crate::state::entries::RestoreError;
 
 /// The groups of one firing, in the order in which their rows are to come out.
 pub struct Groups {
@@ -50,6 +51,15 @@ pub trait Body {
 
     /// The rows of a window that slides over panes, where the body can do better than merging them all.
     fn slide(&mut self, window: &Slide<'_>, errors: &Errors) -> Option<Batch>;
+
+    /// Appends what a slot holds.
+    fn encode(&self, slot: u32, out: &mut Vec<u8>);
+
+    /// Adds what [`Self::encode`] wrote to what a slot holds.
+    fn decode(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), RestoreError>;
+
+    /// Everything that was saved has been decoded.
+    fn restored(&mut self) {}
 
     /// Empties slots.
     fn clear(&mut self, slots: &[u32]);
@@ -144,6 +154,20 @@ impl Body for AggregateBody {
         let members = result.keys.section(()).collect();
         let Groups { keys, starts, ends, from, .. } = groups_of(&result.keys, members, window.bounds);
         Some(self.rows(&result.accumulators, &from, keys, starts, ends, errors))
+    }
+
+    fn encode(&self, slot: u32, out: &mut Vec<u8>) {
+        self.accumulators.iter().for_each(|a| a.encode(slot, out));
+    }
+
+    fn decode(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), RestoreError> {
+        // The slot may have been restored from another entry already: accumulators decode into empty ones.
+        for (aggregate, own) in self.aggregates.iter().zip(&mut self.accumulators) {
+            let mut saved = aggregate.accumulator();
+            saved.decode(0, bytes)?;
+            own.merge(&[slot], saved.as_ref(), &[0]);
+        }
+        Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {

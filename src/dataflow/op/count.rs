@@ -11,10 +11,13 @@ use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::send_in_slices;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 
 /// See the module's doc.
 pub struct CountWindows<B> {
@@ -59,6 +62,12 @@ impl<B: Body> CountWindows<B> {
     pub fn new(size: u64, slide: u64, partial: bool, body: B, counters: Arc<Counters>) -> Self {
         let (keys, panes, counts) = (Table::default(), Table::default(), Vec::new());
         CountWindows { size, slide, pane: gcd(size, slide), partial, body, keys, panes, counts, counters }
+    }
+
+    fn key_slot(&mut self, hash: u64, key: &[u8]) -> u32 {
+        let (slot, _) = self.keys.slot((), hash, key);
+        self.counts.resize_with(self.counts.len().max(slot as usize + 1), KeyRows::default);
+        slot
     }
 
     /// The slot of the pane that the next row of the key falls into.
@@ -135,10 +144,7 @@ impl<B: Body> InOrder for CountWindows<B> {
         let (mut slots, mut complete, mut retired) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
         for row in 0..batch.len() {
             let (hash, key) = (keys.hash(row), keys.key(row));
-            let (key_slot, new) = self.keys.slot((), hash, key);
-            if new {
-                self.counts.resize_with(self.counts.len().max(key_slot as usize + 1), KeyRows::default);
-            }
+            let key_slot = self.key_slot(hash, key);
             slots.push(self.pane_slot(key_slot, batch.time[row], hash, key));
             complete.extend(self.completed(key_slot));
             self.retire(key_slot, &mut retired);
@@ -175,12 +181,56 @@ impl<B: Body> InOrder for CountWindows<B> {
         (self.keys.len() + self.panes.len(), self.keys.bytes() + self.panes.bytes() + self.body.bytes() + own)
     }
 
-    fn end_generation(&mut self) -> usize {
-        self.keys.end_generation() + self.panes.end_generation()
-    }
-
     /// A partial window has the time of its last row, which the watermark may have passed long ago.
     fn delay_ns(&self) -> i64 {
         if self.partial { i64::MAX } else { 0 }
+    }
+}
+
+/// A key's rows and panes are one entry: what is saved of a key then never has to be taken back.
+impl<B: Body> Durable for CountWindows<B> {
+    fn track(&mut self, _: Worker) {
+        self.keys.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.keys.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((), key_slot)) = self.keys.next_unsaved() else { return true };
+            let rows = &self.counts[key_slot as usize];
+            out.push(key_group(self.keys.hash(key_slot)), self.keys.key(key_slot), &[], NEVER, |value| {
+                value.extend(rows.rows.to_be_bytes());
+                value.extend((rows.panes.len() as u64).to_be_bytes());
+                for pane in &rows.panes {
+                    value.extend(pane.number.to_be_bytes());
+                    value.extend(pane.first.to_be_bytes());
+                    value.extend(pane.last.to_be_bytes());
+                    self.body.encode(pane.slot, value);
+                }
+            });
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let (mut value, hash) = (entry.value, hash(entry.key));
+        let key_slot = self.key_slot(hash, entry.key);
+        let (rows, panes) = (take_i64(&mut value)? as u64, take_i64(&mut value)?);
+        self.counts[key_slot as usize].rows = rows;
+        for _ in 0..panes {
+            let number = take_i64(&mut value)? as u64;
+            let (first, last) = (take_i64(&mut value)?, take_i64(&mut value)?);
+            let (slot, _) = self.panes.slot(number, hash, entry.key);
+            self.counts[key_slot as usize].panes.push_back(Pane { number, slot, first, last });
+            self.body.decode(slot, &mut value)?;
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self) {
+        self.body.restored();
     }
 }

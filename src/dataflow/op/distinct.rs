@@ -6,11 +6,19 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::send_in_slices;
-use crate::data::key::encode_keys;
+use crate::data::batch::hash;
+use crate::data::key::{encode_keys, key_group};
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::{Errors, Expr, evaluate};
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    group: u16,
+    first: i64,
+}
 
 /// See the module's doc. A value may come again once `within_ns` has passed since its last first row.
 pub struct Distinct {
@@ -20,6 +28,8 @@ pub struct Distinct {
     seen: Table<()>,
     /// (first time, slot), in order of time, as rows come in order.
     expiry: VecDeque<(i64, u32)>,
+    /// By slot: the group of the rows' key, which is not that of key and value together.
+    origins: Vec<Origin>,
     counters: Arc<Counters>,
 }
 
@@ -35,7 +45,15 @@ impl Distinct {
         let whole = || types.iter().enumerate().map(|(i, ty)| Expr::column(i, ty.clone())).collect::<Vec<_>>();
         let values = if by.is_empty() { whole() } else { by.to_vec() };
         let by = key.iter().cloned().chain(values).map(|e| (e.clone(), e.data_type())).collect();
-        Distinct { by, within_ns, seen: Table::default(), expiry: VecDeque::new(), counters }
+        Distinct { by, within_ns, seen: Table::default(), expiry: VecDeque::new(), origins: Vec::new(), counters }
+    }
+
+    fn remember(&mut self, slot: u32, origin: Origin) {
+        self.origins.resize(self.origins.len().max(slot as usize + 1), Origin::default());
+        self.origins[slot as usize] = origin;
+        if self.within_ns.is_some() {
+            self.expiry.push_back((origin.first, slot));
+        }
     }
 
     /// Forgets what was first seen `within_ns` before `now`, or longer ago.
@@ -58,16 +76,16 @@ impl InOrder for Distinct {
         let columns: Vec<_> = self.by.iter().map(|(e, ty)| (evaluate(e, batch, &errors), ty.clone())).collect();
         self.counters.add_errors(errors.count());
         let values = encode_keys(&columns, batch.len());
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut first = Vec::new();
         for row in 0..batch.len() {
             let time = batch.time[row];
             self.forget(time);
-            let (slot, new) = self.seen.slot((), values.hash(row), values.key(row));
-            if new {
+            // A value that comes again changes nothing, so that it is not to be saved again.
+            if self.seen.find((), values.hash(row), values.key(row)).is_none() {
                 first.push(row as u32);
-                if self.within_ns.is_some() {
-                    self.expiry.push_back((time, slot));
-                }
+                let (slot, _) = self.seen.slot((), values.hash(row), values.key(row));
+                self.remember(slot, Origin { group: key_group(keys.hash(row)), first: time });
             }
         }
         send_in_slices(batch.take(&first), &self.counters, out);
@@ -78,10 +96,36 @@ impl InOrder for Distinct {
     }
 
     fn state(&self) -> (usize, usize) {
-        (self.seen.len(), self.seen.bytes() + self.expiry.capacity() * 16)
+        (self.seen.len(), self.seen.bytes() + self.expiry.capacity() * 16 + self.origins.len() * size_of::<Origin>())
+    }
+}
+
+impl Durable for Distinct {
+    fn track(&mut self, _: Worker) {
+        self.seen.track_changes();
     }
 
-    fn end_generation(&mut self) -> usize {
-        self.seen.end_generation()
+    fn begin_save(&mut self, full: bool) {
+        self.seen.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((), slot)) = self.seen.next_unsaved() else { return true };
+            let Origin { group, first } = self.origins[slot as usize];
+            let expiry = self.within_ns.map_or(NEVER, |within_ns| first.saturating_add(within_ns));
+            out.push(group, self.seen.key(slot), &[], expiry, |value| value.extend(first.to_be_bytes()));
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let (slot, _) = self.seen.slot((), hash(entry.key), entry.key);
+        self.remember(slot, Origin { group: entry.group, first: take_i64(&mut { entry.value })? });
+        Ok(())
+    }
+
+    fn restored(&mut self) {
+        self.expiry.make_contiguous().sort_unstable();
     }
 }

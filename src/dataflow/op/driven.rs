@@ -13,8 +13,10 @@ use crate::data::Batch;
 use crate::data::flight::Gauge;
 use crate::dataflow::align::{Core, Driver, Held, Outlet, Progress};
 use crate::dataflow::chaos::Chaos;
+use crate::dataflow::op::keeper::StateKeeper;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::time::{Time, meet};
+use crate::state::entries::Durable;
 
 pub type Packets<'scope> = Stream<'scope, Time, Packet>;
 pub type PacketBuilder = CapacityContainerBuilder<Packet>;
@@ -58,17 +60,18 @@ impl Held<Batch> for Ports<'_, '_> {
 }
 
 /// Adds an operator named `name` that runs `core` over `inputs`, each with its pact, and has `ports`
-/// outputs. What it sends is counted by `gauge`.
+/// outputs. What it sends is counted by `gauge`; `keeper` saves its state.
 pub fn drive<'scope, C, P>(
     name: &str,
     inputs: Vec<(Packets<'scope>, P)>,
     ports: usize,
     core: C,
+    keeper: StateKeeper,
     gauge: Arc<Gauge>,
     mut chaos: Chaos,
 ) -> Vec<Packets<'scope>>
 where
-    C: Core<Rows = Batch> + 'static,
+    C: Core<Rows = Batch> + Durable + 'static,
     P: ParallelizationContract<Time, Packet>,
 {
     let scope = inputs.first().expect("a driven operator has an input").0.scope();
@@ -83,7 +86,8 @@ where
     let activator = scope.activator_for(builder.operator_info().address);
     // An operator that has yielded at the end of its input holds no capability that would keep it alive.
     builder.build_reschedule(move |mut held| {
-        let mut driver = Driver::new(core, 0);
+        let epoch = keeper.epoch();
+        let mut driver = Driver::new(core, keeper, epoch);
         move |frontiers| {
             let sessions = outputs.iter_mut().map(OutputBuilder::activate).collect();
             let mut ports = Ports { sessions, held: &mut held, gauge: &gauge };

@@ -11,6 +11,7 @@ use super::count::CountWindows;
 use super::counters::Counters;
 use super::distinct::Distinct;
 use super::driven::{Packets, drive};
+use super::keeper::Site;
 use super::late::Late;
 use super::limit::Limit;
 use super::ordered::{InOrder, Ordered};
@@ -19,12 +20,11 @@ use super::running::Running;
 use super::session::Sessions;
 use super::upstream::UpstreamWindows;
 use super::window::TimeWindows;
-use crate::data::flight::Gauge;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Core;
-use crate::dataflow::chaos::Chaos;
 use crate::dataflow::exchange::ByKey;
 use crate::plan::physical::{Keyed, KeyedKind, WindowBody, Windows};
+use crate::state::entries::Durable;
 
 /// What a keyed operator is made of.
 struct Parts<'scope, 'a> {
@@ -34,8 +34,7 @@ struct Parts<'scope, 'a> {
     /// Types of the input's columns.
     types: Vec<DataType>,
     counters: Arc<Counters>,
-    gauge: Arc<Gauge>,
-    chaos: Chaos,
+    site: Site<'a>,
 }
 
 /// Adds the operator: its rows, and its late rows where they are kept.
@@ -45,10 +44,9 @@ pub fn keyed<'scope>(
     keyed: &Keyed,
     types: Vec<DataType>,
     counters: Arc<Counters>,
-    gauge: Arc<Gauge>,
-    chaos: Chaos,
+    site: Site<'_>,
 ) -> Vec<Packets<'scope>> {
-    let parts = Parts { name, input, keyed, types, counters, gauge, chaos };
+    let parts = Parts { name, input, keyed, types, counters, site };
     let counters = parts.counters.clone();
     match &keyed.kind {
         KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
@@ -80,7 +78,7 @@ impl<'scope> Parts<'scope, '_> {
                 let tz = tz.as_ref().map(|tz| tz.parse().expect("the compiler checked the time zone"));
                 let assigner = Assigner::new(*size_ns, *slide_ns, *offset_ns, tz);
                 let core = TimeWindows::new(assigner, self.keyed.lateness_ns, body, self.late(), counters);
-                let core = if self.chaos.is_on() { core.with_emit_rows(2) } else { core };
+                let core = if self.site.chaos.is_on() { core.with_emit_rows(2) } else { core };
                 self.drive(core)
             }
             Windows::Session { gap_ns } => self.ordered(Sessions::new(*gap_ns, body, counters)),
@@ -91,7 +89,7 @@ impl<'scope> Parts<'scope, '_> {
         }
     }
 
-    fn ordered<L: InOrder + 'static>(self, logic: L) -> Vec<Packets<'scope>> {
+    fn ordered<L: InOrder + Durable + 'static>(self, logic: L) -> Vec<Packets<'scope>> {
         let (types, counters) = (self.types.clone(), self.counters.clone());
         let core = Ordered::new(logic, self.keyed.lateness_ns, types, self.late(), counters);
         self.drive(core)
@@ -101,11 +99,13 @@ impl<'scope> Parts<'scope, '_> {
         if self.keyed.keeps_late { Late::Sent } else { Late::Dropped }
     }
 
-    fn drive(self, core: impl Core<Rows = Batch> + 'static) -> Vec<Packets<'scope>> {
+    fn drive(self, mut core: impl Core<Rows = Batch> + Durable + 'static) -> Vec<Packets<'scope>> {
         let key = format!("{} key", self.name);
-        let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.counters);
+        let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.counters.clone());
         let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
-        drive(self.name, inputs, 1 + self.keyed.keeps_late as usize, core, self.gauge, self.chaos)
+        let keeper = self.site.keeper(&self.keyed.state.name(), &mut core, self.counters);
+        let ports = 1 + self.keyed.keeps_late as usize;
+        drive(self.name, inputs, ports, core, keeper, self.site.gauge, self.site.chaos)
     }
 }
 

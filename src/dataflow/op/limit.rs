@@ -6,8 +6,11 @@ use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::send_in_slices;
 use crate::data::Batch;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 
 /// See the module's doc.
 pub struct Limit {
@@ -22,6 +25,11 @@ impl Limit {
     pub fn new(n: u64, counters: Arc<Counters>) -> Limit {
         Limit { n, keys: Table::default(), passed: Vec::new(), counters }
     }
+
+    fn grow(&mut self, slots: &[u32]) {
+        let top = slots.iter().max().map_or(0, |s| *s as usize + 1);
+        self.passed.resize(self.passed.len().max(top), 0);
+    }
 }
 
 impl InOrder for Limit {
@@ -29,8 +37,7 @@ impl InOrder for Limit {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
-        let top = slots.iter().max().map_or(0, |s| *s as usize + 1);
-        self.passed.resize(self.passed.len().max(top), 0);
+        self.grow(&slots);
         let mut first = Vec::new();
         for (row, slot) in slots.into_iter().enumerate() {
             let passed = &mut self.passed[slot as usize];
@@ -47,8 +54,31 @@ impl InOrder for Limit {
     fn state(&self) -> (usize, usize) {
         (self.keys.len(), self.keys.bytes() + self.passed.len() * 8)
     }
+}
 
-    fn end_generation(&mut self) -> usize {
-        self.keys.end_generation()
+impl Durable for Limit {
+    fn track(&mut self, _: Worker) {
+        self.keys.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.keys.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((), slot)) = self.keys.next_unsaved() else { return true };
+            let passed = self.passed[slot as usize];
+            let group = key_group(self.keys.hash(slot));
+            out.push(group, self.keys.key(slot), &[], NEVER, |value| value.extend(passed.to_be_bytes()));
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
+        self.grow(&[slot]);
+        self.passed[slot as usize] = take_i64(&mut { entry.value })? as u64;
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ pub mod count;
 pub mod counters;
 pub mod distinct;
 pub mod driven;
+pub mod keeper;
 pub mod keyed;
 pub mod lanes;
 pub mod late;

@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 
 use crate::data::array::value_at;
 use crate::data::{Batch, DataType};
+use crate::dataflow::packet::{decode, encode};
+use crate::state::entries::{EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
 
 /// Which clock rows wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +33,23 @@ impl Clock {
 #[derive(Debug)]
 pub struct Runs {
     clock: Clock,
-    runs: Vec<Batch>,
+    runs: Vec<Run>,
     rows: usize,
+    /// Whose rows are saved, and under which number the next.
+    saver: Option<(Worker, u64)>,
+    saving: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    batch: Batch,
+    /// Whether some checkpoint has it. What has been released of it since is known by the clock.
+    is_saved: bool,
 }
 
 impl Runs {
     pub fn new(clock: Clock) -> Runs {
-        Runs { clock, runs: Vec::new(), rows: 0 }
+        Runs { clock, runs: Vec::new(), rows: 0, saver: None, saving: Vec::new() }
     }
 
     /// Takes rows in; they are no longer in flight.
@@ -45,29 +57,29 @@ impl Runs {
         let batch = Batch { flight: None, ..batch };
         self.rows += batch.len();
         let clock = self.clock.of(&batch);
-        if clock.is_sorted() {
-            self.runs.push(batch);
+        let batch = if clock.is_sorted() {
+            batch
         } else {
             let mut indices: Vec<u32> = (0..batch.len() as u32).collect();
             indices.sort_by_key(|&i| clock[i as usize]);
-            self.runs.push(batch.take(&indices));
-        }
+            batch.take(&indices)
+        };
+        self.runs.push(Run { batch, is_saved: false });
     }
 
     /// The rows whose clock is before `bound`, all rows when that is `i64::MAX`; in no order.
     pub fn release(&mut self, bound: i64) -> Vec<Batch> {
         let mut released = Vec::new();
         for run in &mut self.runs {
-            let clock = self.clock.of(run);
-            let count = if bound == i64::MAX { clock.len() } else { clock.partition_point(|c| *c < bound) };
-            if count == run.len() {
-                released.push(std::mem::take(run));
+            let count = released_rows(self.clock.of(&run.batch), bound);
+            if count == run.batch.len() {
+                released.push(std::mem::take(&mut run.batch));
             } else if count > 0 {
-                released.push(run.slice(0, count));
-                *run = run.slice(count, run.len() - count);
+                released.push(run.batch.slice(0, count));
+                run.batch = run.batch.slice(count, run.batch.len() - count);
             }
         }
-        self.runs.retain(|run| !run.is_empty());
+        self.runs.retain(|run| !run.batch.is_empty());
         self.rows -= released.iter().map(Batch::len).sum::<usize>();
         released
     }
@@ -82,8 +94,55 @@ impl Runs {
 
     /// Heap bytes held, approximately.
     pub fn bytes(&self) -> usize {
-        self.runs.iter().map(Batch::bytes).sum()
+        self.runs.iter().map(|run| run.batch.bytes()).sum()
     }
+
+    /// From now on, remembers which runs were saved.
+    pub fn track(&mut self, worker: Worker) {
+        self.saver = Some((worker, 0));
+    }
+
+    /// The runs not saved yet, all if `full`, are what [`Self::save`] saves.
+    pub fn begin_save(&mut self, full: bool) {
+        self.saving = (0..self.runs.len()).filter(|&i| full || !self.runs[i].is_saved).collect();
+    }
+
+    /// Appends up to `limit` runs, each as one entry whose sub-key begins with `sub`; tells whether that
+    /// were all.
+    pub fn save(&mut self, sub: &[u8], limit: usize, out: &mut Entries) -> bool {
+        let Some((worker, number)) = &mut self.saver else { return true };
+        for _ in 0..limit {
+            let Some(index) = self.saving.pop() else { return true };
+            let run = &mut self.runs[index];
+            run.is_saved = true;
+            let last = *self.clock.of(&run.batch).last().expect("no run is empty");
+            let (key, sub) = ((worker.index as u32).to_be_bytes(), [sub, &number.to_be_bytes()].concat());
+            *number += 1;
+            // Released are the rows before the bound.
+            out.push(EVERY_WORKER, &key, &sub, last.saturating_add(1), |value| value.extend(encode(&run.batch)));
+        }
+        false
+    }
+
+    /// Takes in the rows of a saved run that `owns` says are this worker's.
+    pub fn restore(
+        &mut self,
+        entry: &SavedEntry<'_>,
+        owns: impl Fn(&Batch, usize) -> bool,
+    ) -> Result<(), RestoreError> {
+        let batch = decode(entry.value).map_err(|_| RestoreError::Damaged("it is no batch of rows"))?;
+        let released = released_rows(self.clock.of(&batch), entry.watermark);
+        let own: Vec<u32> = (released..batch.len()).filter(|&row| owns(&batch, row)).map(|row| row as u32).collect();
+        if !own.is_empty() {
+            self.push(batch.take(&own));
+        }
+        Ok(())
+    }
+}
+
+/// How many rows of a run, whose clock is sorted, are before `bound`; all when that is `i64::MAX`.
+fn released_rows(clock: &[i64], bound: i64) -> usize {
+    if bound == i64::MAX { clock.len() } else { clock.partition_point(|c| *c < bound) }
 }
 
 /// The rows of `batches`, which are of one edge with columns of `types`, sorted by (`_time`, `_seq`, `_at`, value).

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::late::Late;
 use super::order::{Clock, Runs, in_event_order};
+use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
+use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
 
 /// The part of an order-sensitive operator that sees rows in order.
 ///
@@ -28,9 +30,6 @@ pub trait InOrder {
     /// Live entries and their heap bytes.
     fn state(&self) -> (usize, usize);
 
-    /// Ends a generation of the state; how many entries changed in it.
-    fn end_generation(&mut self) -> usize;
-
     /// How far its rows may trail the time up to which it was advanced.
     fn delay_ns(&self) -> i64 {
         0
@@ -46,11 +45,58 @@ pub struct Ordered<L> {
     waiting: Runs,
     late: Late,
     counters: Arc<Counters>,
+    worker: Worker,
 }
+
+/// How many runs are saved at once.
+const RUNS_PER_SLICE: usize = 4;
 
 impl<L: InOrder> Ordered<L> {
     pub fn new(logic: L, lateness_ns: i64, types: Vec<DataType>, late: Late, counters: Arc<Counters>) -> Self {
-        Ordered { logic, lateness_ns, types, waiting: Runs::new(Clock::Time), late, counters }
+        Ordered { logic, lateness_ns, types, waiting: Runs::new(Clock::Time), late, counters, worker: Worker::ONLY }
+    }
+}
+
+impl<L> Ordered<L> {
+    /// The time up to which rows have been applied.
+    fn now(&self, watermark: i64) -> i64 {
+        if watermark == i64::MAX { watermark } else { watermark.saturating_sub(self.lateness_ns) }
+    }
+}
+
+impl<L: Durable> Durable for Ordered<L> {
+    fn track(&mut self, worker: Worker) {
+        self.worker = worker;
+        self.waiting.track(worker);
+        self.logic.track(worker);
+    }
+
+    fn clock(&self, watermark: i64) -> i64 {
+        self.now(watermark)
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.waiting.begin_save(full);
+        self.logic.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        self.waiting.save(&[], RUNS_PER_SLICE, out) && self.logic.save(limit, out)
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        if entry.group != EVERY_WORKER {
+            return self.logic.restore(entry);
+        }
+        let worker = self.worker;
+        self.waiting.restore(entry, |batch, row| {
+            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
+            worker.owns(key_group(keys.hash(row)))
+        })
+    }
+
+    fn restored(&mut self) {
+        self.logic.restored();
     }
 }
 
@@ -72,7 +118,7 @@ impl<L: InOrder> Core for Ordered<L> {
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
-        let now = if watermark == i64::MAX { watermark } else { watermark.saturating_sub(self.lateness_ns) };
+        let now = self.now(watermark);
         let released = self.waiting.release(now);
         if !released.is_empty() {
             self.logic.rows(&in_event_order(&released, &self.types), out);
@@ -80,11 +126,6 @@ impl<L: InOrder> Core for Ordered<L> {
         self.logic.advance(now, out);
         let (entries, bytes) = self.logic.state();
         self.counters.set_state(entries + self.waiting.len(), bytes + self.waiting.bytes());
-        Progress::Done
-    }
-
-    fn hand_over(&mut self, _: u64) -> Progress {
-        self.counters.add_handed_over(self.logic.end_generation() + self.waiting.len());
         Progress::Done
     }
 

@@ -11,10 +11,11 @@ use arrow_array::{ArrayRef, Int64Array};
 use super::body::{Body, Groups, Slide};
 use super::order::{by_seq, by_value};
 use crate::data::array::value_at;
-use crate::data::key::encode_keys;
+use crate::data::key::{decode_keys, encode_keys};
 use crate::data::{Batch, DataType, Keys, Seq, Value};
 use crate::expr::{Errors, Expr, evaluate};
 use crate::plan::physical::SortKey;
+use crate::state::entries::{RestoreError, take_i64};
 
 /// See the module's doc. Ties of the order go by (`_at`, `_seq`), then value.
 pub struct RowsBody {
@@ -29,7 +30,21 @@ pub struct RowsBody {
     next_chunk: u32,
     /// By slot: (chunk, row).
     members: Vec<Vec<(u32, u32)>>,
+    /// Rows that were read back and are no chunk yet.
+    restored: Vec<RestoredRow>,
 }
+
+struct RestoredRow {
+    slot: u32,
+    time: i64,
+    place: i64,
+    seq: Option<(u32, u64)>,
+    /// The row's columns in the encoding of keys, which can be read back whatever the types.
+    columns: Vec<u8>,
+}
+
+/// How many rows that were read back make a batch.
+const RESTORED_ROWS: usize = 1 << 16;
 
 struct Chunk {
     batch: Batch,
@@ -46,7 +61,7 @@ impl RowsBody {
         adds_bounds: bool,
     ) -> RowsBody {
         let (chunks, members) = (HashMap::new(), Vec::new());
-        RowsBody { order, limit, distinct, types, adds_bounds, chunks, next_chunk: 0, members }
+        RowsBody { order, limit, distinct, types, adds_bounds, chunks, next_chunk: 0, members, restored: Vec::new() }
     }
 
     /// The rows of all groups in one batch, and the group of each.
@@ -104,6 +119,19 @@ impl RowsBody {
         encode_keys(&columns, rows.len())
     }
 
+    /// Adds a batch, of which row i belongs to `slots[i]`.
+    fn add_chunk(&mut self, batch: Batch, slots: &[u32]) {
+        let chunk = self.next_chunk;
+        self.next_chunk = self.next_chunk.wrapping_add(1);
+        for (row, &slot) in slots.iter().enumerate() {
+            if self.members.len() <= slot as usize {
+                self.members.resize_with(slot as usize + 1, Vec::new);
+            }
+            self.members[slot as usize].push((chunk, row as u32));
+        }
+        self.chunks.insert(chunk, Chunk { batch, listed: slots.len() as u32 });
+    }
+
     fn by_origin(&self, rows: &Batch, of: &[u32], x: usize, y: usize) -> Ordering {
         let places = rows.places();
         let by_group = of[x].cmp(&of[y]).then_with(|| places[x].cmp(&places[y]));
@@ -133,16 +161,7 @@ impl Body for RowsBody {
         if batch.is_empty() {
             return;
         }
-        let chunk = self.next_chunk;
-        self.next_chunk = self.next_chunk.wrapping_add(1);
-        for (row, &slot) in slots.iter().enumerate() {
-            if self.members.len() <= slot as usize {
-                self.members.resize_with(slot as usize + 1, Vec::new);
-            }
-            self.members[slot as usize].push((chunk, row as u32));
-        }
-        let batch = Batch { flight: None, keys: None, ..batch.clone() };
-        self.chunks.insert(chunk, Chunk { batch, listed: slots.len() as u32 });
+        self.add_chunk(Batch { flight: None, keys: None, ..batch.clone() }, slots);
     }
 
     fn emit(&mut self, groups: Groups, errors: &Errors) -> Batch {
@@ -174,6 +193,59 @@ impl Body for RowsBody {
 
     fn slide(&mut self, _: &Slide<'_>, _: &Errors) -> Option<Batch> {
         None
+    }
+
+    fn encode(&self, slot: u32, out: &mut Vec<u8>) {
+        let rows: &[(u32, u32)] = self.members.get(slot as usize).map_or(&[], |m| m.as_slice());
+        out.extend((rows.len() as u64).to_be_bytes());
+        for of_chunk in rows.chunk_by(|a, b| a.0 == b.0) {
+            let picked: Vec<u32> = of_chunk.iter().map(|(_, row)| *row).collect();
+            let batch = self.chunks[&of_chunk[0].0].batch.take(&picked);
+            let columns: Vec<_> = batch.columns.iter().cloned().zip(self.types.iter().cloned()).collect();
+            let encoded = encode_keys(&columns, batch.len());
+            for row in 0..batch.len() {
+                out.extend(batch.time[row].to_be_bytes());
+                out.extend(batch.places()[row].to_be_bytes());
+                let seq = batch.seq.as_ref().map(|s| (s.partition[row], s.position[row]));
+                out.extend(seq.map_or(-1, |s| i64::from(s.0)).to_be_bytes());
+                out.extend(seq.map_or(0, |s| s.1).to_be_bytes());
+                out.extend((encoded.key(row).len() as u64).to_be_bytes());
+                out.extend_from_slice(encoded.key(row));
+            }
+        }
+    }
+
+    fn decode(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), RestoreError> {
+        for _ in 0..take_i64(bytes)? {
+            let (time, place) = (take_i64(bytes)?, take_i64(bytes)?);
+            let (partition, position) = (take_i64(bytes)?, take_i64(bytes)? as u64);
+            let length = take_i64(bytes)? as usize;
+            let (columns, rest) = bytes.split_at_checked(length).ok_or(RestoreError::Damaged("a row is cut off"))?;
+            *bytes = rest;
+            let seq = (partition >= 0).then_some((partition as u32, position));
+            self.restored.push(RestoredRow { slot, time, place, seq, columns: columns.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self) {
+        for rows in std::mem::take(&mut self.restored).chunks(RESTORED_ROWS) {
+            let bytes = || rows.iter().map(|r| r.columns.as_slice());
+            let seqs: Option<Vec<(u32, u64)>> = rows.iter().map(|r| r.seq).collect();
+            let batch = Batch {
+                columns: (0..self.types.len()).map(|i| decode_keys(bytes(), &self.types, i)).collect(),
+                time: rows.iter().map(|r| r.time).collect(),
+                at: Some(rows.iter().map(|r| r.place).collect()),
+                seq: seqs.map(|s| Seq {
+                    partition: s.iter().map(|s| s.0).collect(),
+                    position: s.iter().map(|s| s.1).collect(),
+                }),
+                keys: None,
+                flight: None,
+            };
+            let slots: Vec<u32> = rows.iter().map(|r| r.slot).collect();
+            self.add_chunk(batch, &slots);
+        }
     }
 
     fn clear(&mut self, slots: &[u32]) {

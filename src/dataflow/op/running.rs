@@ -8,11 +8,14 @@ use super::body::key_columns;
 use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::send_in_slices;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker};
 
 /// See the module's doc. Output: key columns, then aggregates.
 pub struct Running {
@@ -52,8 +55,30 @@ impl InOrder for Running {
         let values: usize = self.accumulators.iter().map(|a| a.bytes()).sum();
         (self.keys.len(), self.keys.bytes() + values)
     }
+}
 
-    fn end_generation(&mut self) -> usize {
-        self.keys.end_generation()
+impl Durable for Running {
+    fn track(&mut self, _: Worker) {
+        self.keys.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.keys.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((), slot)) = self.keys.next_unsaved() else { return true };
+            out.push(key_group(self.keys.hash(slot)), self.keys.key(slot), &[], NEVER, |value| {
+                self.accumulators.iter().for_each(|a| a.encode(slot, value));
+            });
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
+        let mut value = entry.value;
+        Ok(self.accumulators.iter_mut().try_for_each(|a| a.decode(slot, &mut value))?)
     }
 }

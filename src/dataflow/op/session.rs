@@ -12,9 +12,12 @@ use super::counters::Counters;
 use super::ordered::InOrder;
 use super::window::{groups_by_slot, send_in_slices};
 use crate::data::Batch;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
 
 /// See the module's doc.
 pub struct Sessions<B> {
@@ -45,6 +48,14 @@ impl<B: Body> Sessions<B> {
 
     fn end(&self, slot: u32) -> i64 {
         self.spans[slot as usize].last.saturating_add(self.gap_ns)
+    }
+
+    /// A session whose first and last rows so far have these times.
+    fn begin(&mut self, slot: u32, start: i64, last: i64) {
+        self.spans.resize(self.spans.len().max(slot as usize + 1), Span::default());
+        let deadline = last.saturating_add(self.gap_ns);
+        self.spans[slot as usize] = Span { start, last, deadline: Some(deadline) };
+        self.deadlines.push(Reverse((deadline, slot)));
     }
 
     fn close(&mut self, slot: u32, closed: &mut Vec<u32>) {
@@ -84,10 +95,7 @@ impl<B: Body> InOrder for Sessions<B> {
             }
             let (slot, new) = self.open.slot((), hash, key);
             if new {
-                self.spans.resize(self.spans.len().max(slot as usize + 1), Span::default());
-                let deadline = time.saturating_add(self.gap_ns);
-                self.spans[slot as usize] = Span { start: time, last: time, deadline: Some(deadline) };
-                self.deadlines.push(Reverse((deadline, slot)));
+                self.begin(slot, time, time);
             }
             self.spans[slot as usize].last = time;
             slots.push(slot);
@@ -121,8 +129,39 @@ impl<B: Body> InOrder for Sessions<B> {
         let own = self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16;
         (self.open.len(), self.open.bytes() + self.body.bytes() + own)
     }
+}
 
-    fn end_generation(&mut self) -> usize {
-        self.open.end_generation()
+impl<B: Body> Durable for Sessions<B> {
+    fn track(&mut self, _: Worker) {
+        self.open.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.open.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((), slot)) = self.open.next_unsaved() else { return true };
+            let span = self.spans[slot as usize];
+            out.push(key_group(self.open.hash(slot)), self.open.key(slot), &[], self.end(slot), |value| {
+                value.extend(span.start.to_be_bytes());
+                value.extend(span.last.to_be_bytes());
+                self.body.encode(slot, value);
+            });
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let mut value = entry.value;
+        let (start, last) = (take_i64(&mut value)?, take_i64(&mut value)?);
+        let (slot, _) = self.open.slot((), hash(entry.key), entry.key);
+        self.begin(slot, start, last);
+        self.body.decode(slot, &mut value)
+    }
+
+    fn restored(&mut self) {
+        self.body.restored();
     }
 }

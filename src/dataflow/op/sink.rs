@@ -7,16 +7,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
-
 use super::counters::Counters;
-use super::driven::{PacketBuilder, Packets};
 use super::lanes::merge;
 use super::order::{Clock, Runs, by_key, by_seq, by_value, sorted};
+use crate::connector::sink::{Mark, SinkError};
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::stop::{Stop, StopReason};
+use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
 
 /// Writes the rows of a program's outputs.
 pub trait Writer: Send {
@@ -28,6 +26,15 @@ pub trait Writer: Send {
 
     /// Makes what was written visible to readers.
     fn flush(&mut self) -> Result<(), WriteError>;
+
+    /// What was written so far is what belongs to the epoch that ends: remembers how much that is.
+    fn end_epoch(&mut self) -> Result<(), WriteError>;
+
+    /// How much of each file belongs to the last epoch that ended and those before.
+    fn take_marks(&mut self) -> Vec<Mark>;
+
+    /// Completes all files.
+    fn finish(&mut self) -> Result<(), SinkError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,56 +46,144 @@ pub enum WriteError {
     Failed(String),
 }
 
-/// A writer that the workers of a process share, and how a failing one ends the run.
+/// A writer that the sinks of a process share, and how a failing one ends the run.
+///
+/// Sinks leave an epoch one by one. What one writes that is ahead of another is held until all have left
+/// the epoch, so that the files hold exactly the rows of finished epochs when their lengths are recorded.
 #[derive(Clone)]
 pub struct SharedWriter {
-    pub writer: Arc<Mutex<dyn Writer>>,
-    pub stop: Arc<Stop>,
+    shared: Arc<Mutex<Epochs>>,
+    stop: Arc<Stop>,
+}
+
+struct Epochs {
+    writer: Box<dyn Writer>,
+    /// The epoch whose rows are being written.
+    epoch: u64,
+    /// How many sinks write, and how many of them have left the epoch.
+    sinks: usize,
+    left: usize,
+    /// Rows of the next epoch.
+    held: Vec<(usize, Batch)>,
 }
 
 impl SharedWriter {
-    fn with(&self, action: impl FnOnce(&mut dyn Writer) -> Result<(), WriteError>) {
+    /// Shared by so many `sinks` in all workers of the process.
+    pub fn new(writer: Box<dyn Writer>, sinks: usize, epoch: u64, stop: Arc<Stop>) -> SharedWriter {
+        let epochs = Epochs { writer, epoch, sinks, left: 0, held: Vec::new() };
+        SharedWriter { shared: Arc::new(Mutex::new(epochs)), stop }
+    }
+
+    fn with(&self, action: impl FnOnce(&mut Epochs) -> Result<(), WriteError>) {
         if matches!(self.stop.reason(), Some(StopReason::Closed | StopReason::Failed(_))) {
             return;
         }
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match action(&mut *writer) {
+        let mut epochs = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match action(&mut epochs) {
             Ok(()) => {}
             Err(WriteError::Closed) => self.stop.request(StopReason::Closed),
             Err(WriteError::Failed(message)) => self.stop.fail(message),
         }
     }
 
-    pub fn write(&self, stream: usize, rows: &Batch) {
-        self.with(|w| w.write(stream, rows));
+    /// Writes rows that a sink, which is in `epoch`, has for output `stream`.
+    pub fn write(&self, epoch: u64, stream: usize, rows: &Batch) {
+        self.with(|e| {
+            if epoch > e.epoch {
+                e.held.push((stream, rows.clone()));
+                return Ok(());
+            }
+            e.writer.write(stream, rows)
+        });
     }
 
+    /// Writes encoded rows for output `stream`, from a sink that is the only one.
     pub fn write_text(&self, stream: usize, rows: &[u8]) {
-        self.with(|w| w.write_text(stream, rows));
+        self.with(|e| e.writer.write_text(stream, rows));
     }
 
     pub fn flush(&self) {
-        self.with(|w| w.flush());
+        self.with(|e| e.writer.flush());
+    }
+
+    /// See [`Writer::take_marks`].
+    pub fn take_marks(&self) -> Vec<Mark> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).writer.take_marks()
+    }
+
+    /// Completes all files, whatever made the run end.
+    pub fn finish(&self) -> Result<(), SinkError> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).writer.finish()
+    }
+
+    /// A sink has written everything of its epoch.
+    pub fn leave_epoch(&self) {
+        self.with(|e| {
+            e.left += 1;
+            if e.left < e.sinks {
+                return Ok(());
+            }
+            e.writer.end_epoch()?;
+            e.left = 0;
+            e.epoch += 1;
+            std::mem::take(&mut e.held).iter().try_for_each(|(stream, rows)| e.writer.write(*stream, rows))?;
+            e.writer.flush()
+        });
     }
 }
 
-/// Adds a sink that writes output `stream` as rows come.
-pub fn unordered_sink(input: Packets<'_>, stream: usize, counters: Arc<Counters>, writer: SharedWriter) {
-    let ends = input.unary::<PacketBuilder, _, _, _>(Pipeline, "sink", move |_, _| {
-        move |input, _| {
-            let mut wrote = false;
-            input.for_each(|_, packet| {
-                let batch = packet.take();
-                counters.add_out(batch.len());
-                writer.write(stream, &batch);
-                wrote = true;
-            });
-            if wrote {
-                writer.flush();
-            }
+/// A sink that writes the rows of one output as they come. It holds nothing between epochs.
+pub struct UnorderedSink {
+    stream: usize,
+    epoch: u64,
+    wrote: bool,
+    counters: Arc<Counters>,
+    writer: SharedWriter,
+}
+
+impl UnorderedSink {
+    /// `epoch` is the first of the run.
+    pub fn new(stream: usize, epoch: u64, counters: Arc<Counters>, writer: SharedWriter) -> UnorderedSink {
+        UnorderedSink { stream, epoch, wrote: false, counters, writer }
+    }
+}
+
+impl Core for UnorderedSink {
+    type Rows = Batch;
+
+    fn apply(&mut self, _: usize, batch: Batch, _: &mut dyn Outlet<Batch>) {
+        self.counters.add_out(batch.len());
+        self.writer.write(self.epoch, self.stream, &batch);
+        self.wrote = true;
+    }
+
+    fn fire(&mut self, _: i64, _: &mut dyn Outlet<Batch>) -> Progress {
+        if std::mem::take(&mut self.wrote) {
+            self.writer.flush();
         }
-    });
-    drop(ends);
+        Progress::Done
+    }
+
+    fn output_delay_ns(&self) -> i64 {
+        0
+    }
+}
+
+impl Durable for UnorderedSink {
+    fn track(&mut self, _: Worker) {}
+
+    fn begin_save(&mut self, _: bool) {
+        self.writer.leave_epoch();
+        self.epoch += 1;
+    }
+
+    fn save(&mut self, _: usize, _: &mut Entries) -> bool {
+        true
+    }
+
+    fn restore(&mut self, _: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        Ok(())
+    }
 }
 
 /// How the rows of an output are encoded, and so how they are ordered among others.
@@ -104,6 +199,10 @@ pub enum Form {
 /// [`in_text_order`](super::lanes::in_text_order).
 pub struct OrderedSink {
     forms: Vec<Form>,
+    /// By output.
+    names: Vec<String>,
+    is_first: bool,
+    epoch: u64,
     /// By output: its place among the outputs by name, which decides between rows of one place.
     ranks: Vec<usize>,
     /// By rank: the output.
@@ -115,13 +214,20 @@ pub struct OrderedSink {
 
 impl OrderedSink {
     /// `names`, `forms` and `counters` by output.
-    pub fn new(names: &[&str], forms: Vec<Form>, counters: Vec<Arc<Counters>>, writer: SharedWriter) -> OrderedSink {
+    pub fn new(
+        names: &[&str],
+        forms: Vec<Form>,
+        epoch: u64,
+        counters: Vec<Arc<Counters>>,
+        writer: SharedWriter,
+    ) -> OrderedSink {
         let waiting = counters.iter().map(|_| Runs::new(Clock::Place)).collect();
         let rank = |i: usize| (0..names.len()).filter(|&j| (names[j], j) < (names[i], i)).count();
         let ranks: Vec<usize> = (0..names.len()).map(rank).collect();
         let mut by_rank = vec![0; ranks.len()];
         ranks.iter().enumerate().for_each(|(output, rank)| by_rank[*rank] = output);
-        OrderedSink { forms, ranks, by_rank, waiting, counters, writer }
+        let names = names.iter().map(|n| n.to_string()).collect();
+        OrderedSink { forms, names, is_first: true, epoch, ranks, by_rank, waiting, counters, writer }
     }
 
     fn write_columns(&self, stream: usize, released: Vec<Batch>, types: &[DataType]) {
@@ -131,7 +237,7 @@ impl OrderedSink {
             let by_origin = places[x].cmp(&places[y]).then_with(|| by_key(b, x, y)).then_with(|| by_seq(b, x, y));
             by_origin.then_with(|| by_value(b, types, x, y))
         });
-        self.writer.write(stream, &rows);
+        self.writer.write(self.epoch, stream, &rows);
     }
 }
 
@@ -164,11 +270,36 @@ impl Core for OrderedSink {
         Progress::Done
     }
 
-    fn hand_over(&mut self, _: u64) -> Progress {
-        Progress::Done
-    }
-
     fn output_delay_ns(&self) -> i64 {
         0
+    }
+}
+
+/// What waits is in the order of places, and all of it is the first worker's.
+impl Durable for OrderedSink {
+    fn track(&mut self, worker: Worker) {
+        self.is_first = worker.index == 0;
+        self.waiting.iter_mut().for_each(|runs| runs.track(worker));
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        if self.is_first {
+            self.writer.leave_epoch();
+        }
+        self.epoch += 1;
+        self.waiting.iter_mut().for_each(|runs| runs.begin_save(full));
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        let mut streams = self.waiting.iter_mut().zip(&self.names);
+        streams.all(|(runs, name)| runs.save(name.as_bytes(), limit, out))
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let name = entry.sub.split_last_chunk::<8>().map(|(name, _)| name);
+        let stream = self.names.iter().position(|own| Some(own.as_bytes()) == name);
+        // The rows of an output that the program no longer has go with it.
+        let Some(stream) = stream.filter(|_| self.is_first) else { return Ok(()) };
+        self.waiting[stream].restore(entry, |_, _| true)
     }
 }

@@ -16,6 +16,8 @@ use timely::dataflow::operators::probe::Handle;
 
 use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
+use crate::checkpoint::archive::Archive;
+use crate::checkpoint::protocol::Want;
 use crate::connector::intake::{Departure, Intake, Now, Reader, Worked};
 use crate::connector::spec::WatermarkStrategy;
 use crate::data::Batch;
@@ -34,6 +36,7 @@ pub fn sources<'scope>(
     counters: &dyn Fn(usize, usize) -> Arc<Counters>,
     stop: &Arc<Stop>,
     clock: Clock,
+    archive: Option<Archive>,
     chaos: Chaos,
 ) -> Vec<Vec<Packets<'scope>>> {
     let mut builder = OperatorBuilder::new("sources".to_string(), scope);
@@ -61,7 +64,7 @@ pub fn sources<'scope>(
     let intake = intake.clone();
     builder.build(move |capabilities| {
         let held = capabilities.into_iter().map(Some).collect();
-        let mut source = SourceOperator { reader, ports, held, chaos, intake, clock };
+        let mut source = SourceOperator { reader, ports, held, chaos, intake, clock, archive };
         move |_| {
             if stop.is_requested() {
                 // The capabilities stay, so that open windows do not fire as if the input had ended.
@@ -76,6 +79,9 @@ pub fn sources<'scope>(
                 Ok(Some(wait)) => activator.activate_after(wait),
                 Ok(None) => {}
                 Err(error) => stop.fail(error.to_string()),
+            }
+            if let Some(error) = source.intake.rejects.failure() {
+                stop.fail(error.to_string());
             }
             if let Some(refusal) = source.intake.rejects.refusal() {
                 stop.refuse(refusal);
@@ -92,6 +98,8 @@ struct SourceOperator {
     chaos: Chaos,
     intake: Arc<Intake>,
     clock: Clock,
+    /// Who is told when the inputs have ended, and whom chaos asks for checkpoints.
+    archive: Option<Archive>,
 }
 
 /// What leaves on a port.
@@ -135,6 +143,7 @@ impl SourceOperator {
                 }
                 Worked::Finished => {
                     again = None;
+                    self.archive.iter().for_each(Archive::inputs_ended);
                     break;
                 }
             }
@@ -148,7 +157,10 @@ impl SourceOperator {
         if self.chaos.is_on() {
             self.intake.set_block_bytes(1 + self.chaos.below(400) as usize);
             if self.chaos.one_in(3) {
-                self.intake.request_epoch();
+                match &self.archive {
+                    Some(archive) => archive.want(Want::Now),
+                    None => self.intake.request_epoch(),
+                }
             }
         }
     }

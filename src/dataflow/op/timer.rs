@@ -17,30 +17,40 @@ use timely::dataflow::operators::generic::operator::source;
 use super::chain::map_batches;
 use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets, drive};
+use super::keeper::Site;
 use super::source::now_ns;
 use super::window::send_in_slices;
-use crate::data::flight::Gauge;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
-use crate::dataflow::chaos::Chaos;
 use crate::dataflow::exchange::ToFirst;
 use crate::dataflow::stop::Stop;
 use crate::dataflow::time::Time;
+use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 
 /// Adds the operator.
 pub fn timer<'scope>(
     scope: Scope<'scope, Time>,
     name: &str,
+    state: &str,
     inputs: Vec<Packets<'scope>>,
     period_ns: i64,
     counters: Arc<Counters>,
-    gauge: Arc<Gauge>,
-    chaos: Chaos,
+    site: Site<'_>,
 ) -> Vec<Packets<'scope>> {
     let spans = inputs.into_iter().map(|input| map_batches(&format!("{name} span"), input, span));
     let all = scope.concatenate(spans.collect::<Vec<_>>());
-    let core = Ticks { period_ns, first: None, last: i64::MIN, next: None, count: 0, counters };
-    drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, gauge, chaos)
+    let mut core = Ticks {
+        period_ns,
+        first: None,
+        last: i64::MIN,
+        next: None,
+        count: 0,
+        is_first: true,
+        is_unsaved: false,
+        counters: counters.clone(),
+    };
+    let keeper = site.keeper(state, &mut core, counters);
+    drive(name, vec![(all, DistributorPact(|_: usize| ToFirst))], 1, core, keeper, site.gauge, site.chaos)
 }
 
 /// Adds a timer that follows the clock; ticks are made on the first worker.
@@ -97,6 +107,9 @@ struct Ticks {
     /// The next tick, once the first place is certain.
     next: Option<i64>,
     count: i64,
+    /// Whether ticks are made on this worker, and whether they are to be saved.
+    is_first: bool,
+    is_unsaved: bool,
     counters: Arc<Counters>,
 }
 
@@ -133,11 +146,37 @@ impl Core for Ticks {
         Progress::Done
     }
 
-    fn hand_over(&mut self, _: u64) -> Progress {
-        Progress::Done
-    }
-
     fn output_delay_ns(&self) -> i64 {
         0
+    }
+}
+
+impl Durable for Ticks {
+    fn track(&mut self, worker: Worker) {
+        self.is_first = worker.index == 0;
+    }
+
+    fn begin_save(&mut self, _: bool) {
+        self.is_unsaved = self.is_first;
+    }
+
+    fn save(&mut self, _: usize, out: &mut Entries) -> bool {
+        let (Some(first), true) = (self.first, std::mem::take(&mut self.is_unsaved)) else { return true };
+        out.push(EVERY_WORKER, &[], &[], NEVER, |value| {
+            for part in [first, self.last, self.next.unwrap_or(i64::MIN), self.count] {
+                value.extend(part.to_be_bytes());
+            }
+        });
+        true
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        if self.is_first {
+            let mut value = entry.value;
+            (self.first, self.last) = (Some(take_i64(&mut value)?), take_i64(&mut value)?);
+            self.next = Some(take_i64(&mut value)?).filter(|next| *next != i64::MIN);
+            self.count = take_i64(&mut value)?;
+        }
+        Ok(())
     }
 }

@@ -13,9 +13,12 @@ use super::body::Body;
 use super::counters::Counters;
 use super::window::{groups_of, send_in_slices};
 use crate::data::Batch;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
 
 /// See the module's doc.
 pub struct UpstreamWindows<B> {
@@ -68,12 +71,39 @@ impl<B: Body> Core for UpstreamWindows<B> {
         Progress::Done
     }
 
-    fn hand_over(&mut self, _: u64) -> Progress {
-        self.counters.add_handed_over(self.windows.end_generation());
-        Progress::Done
-    }
-
     fn output_delay_ns(&self) -> i64 {
         0
+    }
+}
+
+impl<B: Body> Durable for UpstreamWindows<B> {
+    fn track(&mut self, _: Worker) {
+        self.windows.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.windows.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some(((end, start), slot)) = self.windows.next_unsaved() else { return true };
+            let sub = [end.to_be_bytes(), start.to_be_bytes()].concat();
+            let group = key_group(self.windows.hash(slot));
+            out.push(group, self.windows.key(slot), &sub, end, |value| self.body.encode(slot, value));
+        }
+        false
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let mut sub = entry.sub;
+        let window = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        self.pending.insert(window);
+        let (slot, _) = self.windows.slot(window, hash(entry.key), entry.key);
+        self.body.decode(slot, &mut { entry.value })
+    }
+
+    fn restored(&mut self) {
+        self.body.restored();
     }
 }

@@ -13,10 +13,13 @@ use super::assign::Assigner;
 use super::body::{Body, Groups, Slide};
 use super::counters::Counters;
 use super::late;
+use crate::data::batch::hash;
+use crate::data::key::key_group;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
+use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
 
 /// A pane by its start and the end of the first window open for its rows, as coordinates.
 type Pane = (i64, i64);
@@ -236,13 +239,45 @@ impl<B: Body> Core for TimeWindows<B> {
         Progress::Done
     }
 
-    fn hand_over(&mut self, _: u64) -> Progress {
-        self.counters.add_handed_over(self.panes.end_generation());
-        Progress::Done
-    }
-
     fn output_delay_ns(&self) -> i64 {
         self.lateness_ns
+    }
+}
+
+impl<B: Body> Durable for TimeWindows<B> {
+    fn track(&mut self, _: Worker) {
+        self.panes.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.panes.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        for _ in 0..limit {
+            let Some((pane, slot)) = self.panes.next_unsaved() else { return true };
+            let sub = [pane.0.to_be_bytes(), pane.1.to_be_bytes()].concat();
+            let expiry = self.deadline(self.assigner.last_end(pane.0));
+            let group = key_group(self.panes.hash(slot));
+            out.push(group, self.panes.key(slot), &sub, expiry, |value| self.body.encode(slot, value));
+        }
+        false
+    }
+
+    /// A pane of whose windows some had fired counts for those that had not: as if they were the first
+    /// that were open for its rows. Others may have fired elsewhere, for other keys.
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let mut sub = entry.sub;
+        let (start, first) = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        let mut ends = self.assigner.ends(start, first);
+        let Some(first) = ends.find(|&end| self.deadline(end) > entry.watermark) else { return Ok(()) };
+        self.pending.extend(self.assigner.ends(start, first));
+        let (slot, _) = self.panes.slot((start, first), hash(entry.key), entry.key);
+        self.body.decode(slot, &mut { entry.value })
+    }
+
+    fn restored(&mut self) {
+        self.body.restored();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::connector::columns::{ArrowReader, ParquetReader};
 use crate::connector::format::decoder;
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::partition::{BlockReader, Polled};
-use crate::connector::sink::{Destination, OutputStream, Sink, open};
+use crate::connector::sink::{Destination, OutputStream, Sink, Start, open};
 use crate::connector::spec::{FileFormat, OutputFormat};
 use crate::data::array::{array_of_values, value_at};
 use crate::data::{Batch, DataType, Field, Schema, Type, Value};
@@ -171,7 +171,9 @@ fn what_is_written_to_parquet_and_arrow_reads_back() {
     for (format, name) in [(OutputFormat::Parquet, "out.parquet"), (OutputFormat::Arrow, "out.arrow")] {
         let path = dir.path().join(name).to_str().unwrap().to_string();
         let stream = OutputStream { name: "Out".into(), schema: schema.clone() };
-        let Sink::Batches(mut sink) = open(&Destination::of(&path), format, &[stream], Meta::Shown).unwrap() else {
+        let Sink::Batches(mut sink) =
+            open(&Destination::of(&path), format, &[stream], Meta::Shown, &Start::Anew).unwrap()
+        else {
             panic!("columns are written in batches")
         };
         for _ in 0..3 {
@@ -207,7 +209,8 @@ fn parts_of_a_row_group_join_to_the_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.parquet").to_str().unwrap().to_string();
     let stream = OutputStream { name: "Out".into(), schema: schema.clone() };
-    let Sink::Batches(mut sink) = open(&Destination::of(&path), OutputFormat::Parquet, &[stream], Meta::Shown).unwrap()
+    let Sink::Batches(mut sink) =
+        open(&Destination::of(&path), OutputFormat::Parquet, &[stream], Meta::Shown, &Start::Anew).unwrap()
     else {
         panic!("columns are written in batches")
     };

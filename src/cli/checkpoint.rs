@@ -1,0 +1,111 @@
+//! `varpulis checkpoint`: what a state folder holds, and whether it holds.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use super::args::{CheckpointAction, CheckpointArgs};
+use super::{EXIT_FAILED, complain};
+use crate::checkpoint::config::CheckpointConfig;
+use crate::checkpoint::recovery::open;
+use crate::checkpoint::retention::remove_unnamed;
+use crate::state::manifest::Checkpoint;
+use crate::state::store::{FileStore, Listed, StateStore, StoreError};
+
+pub fn run(args: CheckpointArgs) -> u8 {
+    let prefix = CheckpointConfig::default().key_prefix;
+    let done = match &args.action {
+        CheckpointAction::List { state_dir } => with(state_dir, |s| list(s, &prefix)),
+        CheckpointAction::Show { id, state_dir } => with(state_dir, |s| show(s, &prefix, *id)),
+        CheckpointAction::Verify { id, state_dir } => with(state_dir, |s| verify(s, &prefix, *id)),
+        CheckpointAction::Delete { id, state_dir } => with(state_dir, |s| delete(s, &prefix, *id)),
+    };
+    done.unwrap_or_else(|error| {
+        complain(error);
+        EXIT_FAILED
+    })
+}
+
+fn with(dir: &Path, act: impl FnOnce(&dyn StateStore) -> Result<u8, StoreError>) -> Result<u8, StoreError> {
+    if !dir.is_dir() {
+        complain(format!("{}: no such folder", dir.display()));
+        return Ok(EXIT_FAILED);
+    }
+    act(&FileStore::open(dir)?)
+}
+
+fn list(store: &dyn StateStore, prefix: &str) -> Result<u8, StoreError> {
+    let listed = store.list_checkpoints(prefix)?;
+    if listed.is_empty() {
+        println!("no checkpoints");
+        return Ok(0);
+    }
+    println!("{:>8}  {:>4}  {:>10}  {:>14}  {:>8}  {:>12}  state", "id", "run", "age", "rows", "segments", "bytes");
+    for item in listed {
+        let Some(bytes) = store.get(&item.name)? else { continue };
+        let start = format!("{:>8}  {:>4}", item.id, item.generation);
+        match Checkpoint::decode(&item.name, &bytes) {
+            Err(error) => println!("{start}  {error}"),
+            Ok(record) => {
+                let bytes: u64 = record.segments.iter().map(|s| s.bytes).sum();
+                let state = if record.finished { "finished" } else { "to be continued" };
+                let (rows, segments) = (record.events_processed, record.segments.len());
+                println!("{start}  {:>10}  {rows:>14}  {segments:>8}  {bytes:>12}  {state}", age(&record));
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn age(record: &Checkpoint) -> String {
+    let now_ms = UNIX_EPOCH.elapsed().map_or(0, |d| d.as_millis() as u64);
+    let seconds = now_ms.saturating_sub(record.timestamp_ms) / 1000;
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// The newest record with this id, or the newest of all.
+fn find(store: &dyn StateStore, prefix: &str, id: Option<u64>) -> Result<Option<Listed>, StoreError> {
+    let listed = store.list_checkpoints(prefix)?;
+    let found = listed.into_iter().rfind(|l| id.is_none_or(|id| l.id == id));
+    if found.is_none() {
+        complain(format!("{}: there is no such checkpoint", store.place()));
+    }
+    Ok(found)
+}
+
+fn show(store: &dyn StateStore, prefix: &str, id: Option<u64>) -> Result<u8, StoreError> {
+    let Some(item) = find(store, prefix, id)? else { return Ok(EXIT_FAILED) };
+    let Some(bytes) = store.get(&item.name)? else { return Ok(EXIT_FAILED) };
+    let mut record = Checkpoint::decode(&item.name, &bytes)?;
+    // It is long, and `explain` shows it better.
+    record.program.plan = serde_json::Value::Null;
+    println!("{}", serde_json::to_string_pretty(&record).expect("a record is JSON"));
+    Ok(0)
+}
+
+fn verify(store: &dyn StateStore, prefix: &str, id: Option<u64>) -> Result<u8, StoreError> {
+    let mut code = 0;
+    let listed = store.list_checkpoints(prefix)?;
+    for item in listed.iter().filter(|l| id.is_none_or(|id| l.id == id)) {
+        match open(store, item)? {
+            Ok(recovered) => println!("{}: holds, {} segments", item.id, recovered.record.segments.len()),
+            Err(reason) => {
+                println!("{}: does not hold: {reason}", item.id);
+                code = EXIT_FAILED;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn delete(store: &dyn StateStore, prefix: &str, id: u64) -> Result<u8, StoreError> {
+    let Some(item) = find(store, prefix, Some(id))? else { return Ok(EXIT_FAILED) };
+    store.delete(&item.name)?;
+    let removed = remove_unnamed(store, prefix)?;
+    println!("checkpoint {id} of run {} is deleted, and {removed} segments that nothing else needs", item.generation);
+    Ok(0)
+}

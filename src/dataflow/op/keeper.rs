@@ -1,0 +1,98 @@
+//! What stands between a driver and the checkpoints: the state of a core, handed over in slices.
+//!
+//! Where nothing is saved, epochs pass without a trace. A slice is counted in entries, since operators
+//! read no clock; one takes about a millisecond.
+
+use std::sync::Arc;
+
+use super::counters::Counters;
+use crate::checkpoint::archive::{Archive, Saver};
+use crate::checkpoint::recovery::Recovered;
+use crate::data::flight::Gauge;
+use crate::dataflow::align::{Keeper, Progress};
+use crate::dataflow::chaos::Chaos;
+use crate::dataflow::stop::Stop;
+use crate::state::entries::{Durable, Entries, Worker};
+
+/// How many entries are saved before other operators get their turn.
+const SLICE_ENTRIES: usize = 4096;
+/// Bytes of entries that are sent to the archive at once.
+const PARCEL_BYTES: usize = 1 << 20;
+
+/// What a run has of checkpoints: where to save, and what to begin with.
+#[derive(Clone, Default)]
+pub struct Keeping {
+    pub archive: Option<Archive>,
+    pub recovered: Option<Arc<Recovered>>,
+    /// The first epoch.
+    pub epoch: u64,
+}
+
+/// Where an operator stands in a run: what its worker is, and what all operators share.
+pub struct Site<'a> {
+    pub worker: Worker,
+    pub keeping: &'a Keeping,
+    pub stop: &'a Stop,
+    /// Counts what the operator sends.
+    pub gauge: Arc<Gauge>,
+    pub chaos: Chaos,
+}
+
+/// The keeper of one operator's state on one worker.
+pub struct StateKeeper {
+    saver: Option<Saver>,
+    counters: Arc<Counters>,
+    /// Saved and not yet sent.
+    entries: Entries,
+    is_saving: bool,
+    epoch: u64,
+}
+
+impl Site<'_> {
+    /// Prepares `core` to be saved as `state`, restores it where there is something to restore, and gives
+    /// its keeper. What cannot be restored stops the run.
+    pub fn keeper(&self, state: &str, core: &mut impl Durable, counters: Arc<Counters>) -> StateKeeper {
+        let Keeping { archive, recovered, epoch } = self.keeping;
+        if archive.is_some() {
+            core.track(self.worker);
+        }
+        if let Some(recovered) = recovered
+            && let Err(error) = recovered.restore(state, self.worker, core)
+        {
+            self.stop.fail(error.to_string());
+        }
+        let saver = archive.as_ref().map(|a| a.saver(state, self.worker.index));
+        StateKeeper { saver, counters, entries: Entries::default(), is_saving: false, epoch: *epoch }
+    }
+}
+
+impl StateKeeper {
+    /// The first epoch of the run.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+impl<C: Durable> Keeper<C> for StateKeeper {
+    fn hand_over(&mut self, core: &mut C, epoch: u64, watermark: i64) -> Progress {
+        let Some(saver) = &self.saver else { return Progress::Done };
+        if !self.is_saving {
+            core.begin_save(saver.is_full());
+            self.is_saving = true;
+        }
+        if saver.is_crowded() {
+            return Progress::Yielded;
+        }
+        let is_all = core.save(SLICE_ENTRIES, &mut self.entries);
+        if is_all || self.entries.bytes() >= PARCEL_BYTES {
+            self.counters.add_handed_over(self.entries.len());
+            saver.save(std::mem::take(&mut self.entries));
+        }
+        if !is_all {
+            return Progress::Yielded;
+        }
+        self.is_saving = false;
+        saver.finish(epoch, core.clock(watermark));
+        Progress::Done
+    }
+}

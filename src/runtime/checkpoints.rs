@@ -1,0 +1,362 @@
+//! A run that saves its state: what it begins with, and the thread that makes its checkpoints.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cluster::{read_message, write_message};
+use super::job::Share;
+use crate::checkpoint::archive::{self, Archive, Header, Process};
+use crate::checkpoint::config::CheckpointConfig;
+use crate::checkpoint::protocol::Message;
+use crate::checkpoint::recovery::{Invalid, Recovered, RecoveryError, newest_valid, open};
+use crate::checkpoint::retention::{newest_generation, take_generation};
+use crate::connector::intake::{Intake, Partition};
+use crate::connector::position::{PartitionRecord, SinkRecord};
+use crate::connector::sink::Start;
+use crate::dataflow::op::sink::SharedWriter;
+use crate::dataflow::render::state_names;
+use crate::dataflow::stop::{Stop, StopReason};
+use crate::plan::physical::{KeyedKind, Op, Plan};
+use crate::state::manifest::{Checkpoint, ProgramRecord, StateSummary, WindowCheckpoint};
+use crate::state::store::SharedStore;
+
+/// Where and when a run saves its state, and what it begins with.
+#[derive(Clone)]
+pub struct Checkpoints {
+    pub store: SharedStore,
+    pub config: CheckpointConfig,
+    pub restore: Restore,
+}
+
+/// What a run begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restore {
+    /// The newest checkpoint that holds, or nothing if there is none at all.
+    #[default]
+    Latest,
+    /// This one and no other.
+    Id(u64),
+    /// Nothing, whatever there is.
+    None,
+}
+
+/// Why a run cannot continue from what it finds.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(
+        "{place}: none of its checkpoints holds; `--restore none` begins anew\n{}",
+        invalid.iter().map(|i| format!("  {}: {}", i.name, i.reason)).collect::<Vec<_>>().join("\n")
+    )]
+    NoneHolds { place: String, invalid: Vec<Invalid> },
+    #[error("{place}: there is no checkpoint {id}")]
+    NoSuch { place: String, id: u64 },
+    #[error("{place}: checkpoint {id} does not hold: {reason}")]
+    Invalid { place: String, id: u64, reason: String },
+    #[error(
+        "{place}: the run had finished with checkpoint {id}: there is nothing to resume; `--restore none` runs it again"
+    )]
+    Finished { place: String, id: u64 },
+    #[error(
+        "{place}: checkpoint {id} is of another program, or of the same over other inputs; `--restore none` begins anew"
+    )]
+    OtherProgram { place: String, id: u64 },
+    #[error(
+        "{place}: this process does not see what the first one wrote there; the state of several processes lies in one \
+         place that all of them reach"
+    )]
+    NotShared { place: String },
+    #[error("{path} is not the file that checkpoint {id} was taken over: it is shorter, or its beginning has changed")]
+    InputChanged { path: String, id: u64 },
+}
+
+/// What a run found, before anything is started.
+pub struct Found {
+    pub recovered: Option<Arc<Recovered>>,
+    /// What the user is to know of it.
+    pub notes: Vec<String>,
+    generation: u64,
+}
+
+/// What the first process tells the others of what it found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Beginning {
+    /// Generation and id of the checkpoint that the run continues from.
+    from: Option<(u64, u64)>,
+    generation: u64,
+}
+
+impl Checkpoints {
+    /// Finds what the run begins with, and takes a generation for it.
+    pub fn find(&self, plan: &Plan) -> Result<Found, RestoreError> {
+        let (place, prefix) = (self.store.place(), &self.config.key_prefix);
+        let mut notes = Vec::new();
+        let recovered = match self.restore {
+            Restore::None => None,
+            Restore::Latest => {
+                let (recovered, invalid) = newest_valid(&*self.store, prefix)?;
+                if recovered.is_none() && !invalid.is_empty() {
+                    return Err(RestoreError::NoneHolds { place, invalid });
+                }
+                notes.extend(invalid.into_iter().map(|i| format!("checkpoint {} does not hold: {}", i.name, i.reason)));
+                recovered
+            }
+            Restore::Id(id) => {
+                let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
+                let Some(listed) = listed.into_iter().rfind(|l| l.id == id) else {
+                    return Err(RestoreError::NoSuch { place, id });
+                };
+                let opened = open(&*self.store, &listed).map_err(RecoveryError::from)?;
+                Some(opened.map_err(|reason| RestoreError::Invalid { place: place.clone(), id, reason })?)
+            }
+        };
+        if let Some(Recovered { record, .. }) = &recovered {
+            let id = record.id;
+            if record.finished {
+                return Err(RestoreError::Finished { place, id });
+            }
+            if record.program.fingerprint != fingerprint(plan) {
+                return Err(RestoreError::OtherProgram { place, id });
+            }
+            notes.push(resuming(record));
+        }
+        let note = format!("process {}", std::process::id());
+        let generation = take_generation(&*self.store, prefix, &note).map_err(RecoveryError::from)?;
+        Ok(Found { recovered: recovered.map(Arc::new), notes, generation })
+    }
+}
+
+impl Checkpoints {
+    /// What another process than the first begins with, which must find what the first one found.
+    pub fn join(&self, beginning: &Beginning) -> Result<Found, RestoreError> {
+        let (place, prefix) = (self.store.place(), &self.config.key_prefix);
+        let Beginning { from, generation } = *beginning;
+        // The first process has just written its generation: who does not see it looks elsewhere.
+        if newest_generation(&*self.store, prefix).map_err(RecoveryError::from)? != generation {
+            return Err(RestoreError::NotShared { place });
+        }
+        let Some((of, id)) = from else { return Ok(Found { recovered: None, notes: Vec::new(), generation }) };
+        let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
+        let Some(listed) = listed.into_iter().find(|l| (l.generation, l.id) == (of, id)) else {
+            return Err(RestoreError::NoSuch { place, id });
+        };
+        let opened = open(&*self.store, &listed).map_err(RecoveryError::from)?;
+        let recovered = opened.map_err(|reason| RestoreError::Invalid { place, id, reason })?;
+        Ok(Found { recovered: Some(Arc::new(recovered)), notes: Vec::new(), generation })
+    }
+}
+
+/// What the plan is recognized by.
+fn fingerprint(plan: &Plan) -> String {
+    let bytes = serde_json::to_vec(plan).expect("a plan is JSON");
+    format!("{:016x}", xxh3_64(&bytes))
+}
+
+fn resuming(record: &Checkpoint) -> String {
+    let now_ms = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_millis() as u64);
+    let age_s = now_ms.saturating_sub(record.timestamp_ms) / 1000;
+    let ended = record.partitions.values().filter(|p| p.ended).count();
+    format!(
+        "resuming from checkpoint {} ({age_s} s old): {} rows had been read, {ended} of {} inputs to their end; what \
+         follows them is read again",
+        record.id,
+        record.events_processed,
+        record.partitions.len()
+    )
+}
+
+impl Found {
+    /// What the other processes have to know.
+    pub fn beginning(&self) -> Beginning {
+        let from = self.recovered.as_ref().map(|r| (r.record.generation, r.record.id));
+        Beginning { from, generation: self.generation }
+    }
+
+    /// The first epoch of the run.
+    pub fn epoch(&self) -> u64 {
+        self.recovered.as_ref().map_or(0, |r| r.record.id + 1)
+    }
+
+    /// Puts partitions where they were, after a look at whether they are still the same.
+    pub fn resume(&self, partitions: &mut [Partition]) -> Result<(), RestoreError> {
+        let Some(recovered) = &self.recovered else { return Ok(()) };
+        let id = recovered.record.id;
+        for partition in partitions {
+            let Some(record) = recovered.record.partitions.get(&partition.name) else { continue };
+            if let (Some(path), Some(fingerprint)) = (&partition.path, &record.fingerprint)
+                && !fingerprint.holds(path).unwrap_or(false)
+            {
+                return Err(RestoreError::InputChanged { path: path.clone(), id });
+            }
+            partition.resume(record, self.epoch());
+        }
+        Ok(())
+    }
+
+    /// Where the files that a process writes begin.
+    pub fn sinks(&self, process: usize) -> Start {
+        let records = self.recovered.iter().flat_map(|r| &r.record.sinks);
+        let own = records.filter_map(|(name, record)| {
+            let path = name.strip_prefix(&sink_prefix(process))?;
+            Some((path.to_string(), record.clone()))
+        });
+        Start::Recorded(own.collect())
+    }
+}
+
+/// What comes before the path of a process's file in the names of sinks.
+fn sink_prefix(process: usize) -> String {
+    format!("{process}:")
+}
+
+/// The thread that makes the checkpoints of a run.
+pub struct Running {
+    pub archive: Archive,
+    thread: JoinHandle<()>,
+}
+
+/// Starts it.
+pub fn start(
+    checkpoints: &Checkpoints,
+    found: &Found,
+    plan: &Plan,
+    run: RunParts,
+    connections: Vec<Option<TcpStream>>,
+) -> Running {
+    let names = state_names(plan, run.ordered);
+    let header = Header {
+        record: template(plan, &names, found.generation, run.workers * run.share.processes),
+        process: run.share.process,
+        processes: run.share.processes,
+        epoch: found.epoch(),
+        handovers: names.len() * run.workers,
+    };
+    let (archive, inbox) = Archive::new();
+    for stream in connections.iter().flatten() {
+        listen(stream, archive.clone(), run.stop.clone());
+    }
+    let share = run.share;
+    let process = Local { intake: run.intake, writer: run.writer, stop: run.stop, share, connections };
+    let Checkpoints { store, config, .. } = checkpoints.clone();
+    let thread = std::thread::Builder::new()
+        .name("checkpoints".to_string())
+        .spawn(move || archive::run(inbox, store, config, header, Box::new(process)))
+        .expect("the system has threads to give");
+    Running { archive, thread }
+}
+
+impl Running {
+    /// The dataflow is gone; waits until what was handed over is dealt with.
+    pub fn finish(self) {
+        self.archive.close();
+        // A panic there has ended the process.
+        let _ = self.thread.join();
+    }
+}
+
+/// What a run has that checkpoints concern.
+pub struct RunParts {
+    pub ordered: bool,
+    pub workers: usize,
+    pub share: Share,
+    pub intake: Arc<Intake>,
+    pub writer: SharedWriter,
+    pub stop: Arc<Stop>,
+}
+
+/// Hears what another process says, as long as it says something. That it has gone is noticed by the
+/// dataflow.
+fn listen(stream: &TcpStream, archive: Archive, stop: Arc<Stop>) {
+    match stream.try_clone() {
+        Ok(mut stream) => {
+            std::thread::spawn(move || {
+                while let Ok(message) = read_message::<Message>(&mut stream) {
+                    archive.hear(message);
+                }
+            });
+        }
+        Err(error) => stop.fail(format!("the connection to another process broke: {error}")),
+    }
+}
+
+/// What all records of the run have in common.
+fn template(plan: &Plan, names: &[String], generation: u64, workers: usize) -> Checkpoint {
+    let mut record = Checkpoint { generation, workers, ..Checkpoint::default() };
+    record.program =
+        ProgramRecord { plan: serde_json::to_value(plan).expect("a plan is JSON"), fingerprint: fingerprint(plan) };
+    record.metadata.insert("version".to_string(), env!("CARGO_PKG_VERSION").to_string());
+    for name in names {
+        record.operator_states.insert(name.clone(), StateSummary::default());
+    }
+    for node in &plan.nodes {
+        if let Op::Keyed { keyed, .. } = &node.op
+            && matches!(keyed.kind, KeyedKind::Window { .. })
+        {
+            let name = keyed.state.name();
+            let state = record.operator_states.remove(&name).unwrap_or_default();
+            record.window_states.insert(name, WindowCheckpoint { state });
+        }
+    }
+    record
+}
+
+/// This process, as the thread sees it.
+struct Local {
+    intake: Arc<Intake>,
+    writer: SharedWriter,
+    stop: Arc<Stop>,
+    share: Share,
+    /// To the other processes, as [`Peers::checkpoints`](super::cluster::Peers) has them.
+    connections: Vec<Option<TcpStream>>,
+}
+
+impl Process for Local {
+    fn enter(&mut self, epoch: u64) {
+        self.intake.enter_epoch(epoch + 1);
+    }
+
+    fn partitions(&mut self) -> Result<BTreeMap<String, PartitionRecord>, String> {
+        self.intake.boundaries().map_err(|e| e.to_string())
+    }
+
+    fn sinks(&mut self) -> Result<BTreeMap<String, SinkRecord>, String> {
+        let mut marks = self.writer.take_marks();
+        marks.extend(self.intake.rejects.end_epoch().map_err(|e| e.to_string())?);
+        marks.iter().try_for_each(|m| m.sync()).map_err(|e| e.to_string())?;
+        let prefix = sink_prefix(self.share.process);
+        Ok(marks.into_iter().map(|m| (format!("{prefix}{}", m.path), m.record)).collect())
+    }
+
+    fn counters(&mut self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    fn committed(&mut self, _: u64, last: bool) {
+        if last && self.intake.has_ended() {
+            self.intake.release();
+        } else if last {
+            self.stop.request(StopReason::Interrupted);
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        eprintln!("varpulis: warning: {text}");
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.stop.fail(reason);
+    }
+
+    fn send(&mut self, process: usize, message: Message) {
+        let connection = self.connections[process].as_mut().expect("every other process is connected");
+        if let Err(error) = write_message(connection, &message) {
+            self.stop.fail(format!("the connection to process {process} broke: {error}"));
+        }
+    }
+}

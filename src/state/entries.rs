@@ -1,0 +1,198 @@
+//! Entries of keyed state on their way to a checkpoint and back.
+//!
+//! An entry is `(key group, key, sub-key) -> value`, or a tombstone for one that is gone. Operators
+//! append theirs to [`Entries`] at the end of an epoch and are given [`SavedEntry`]s at a restart; how
+//! they lie on disk in between is not known here.
+
+use std::cmp::Ordering;
+
+use crate::data::key::group_owner;
+use crate::expr::aggregate::StateError;
+
+/// The group of entries that belong to no key: what one worker held as a whole, such as rows that wait.
+/// Every worker is given those of all workers, and takes what it owns.
+pub const EVERY_WORKER: u16 = u16::MAX;
+
+/// An expiry that never comes.
+pub const NEVER: i64 = i64::MAX;
+
+/// Entries of one state, in the order in which they were appended.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    /// Keys, sub-keys and values, one entry after the other.
+    data: Vec<u8>,
+    index: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: usize,
+    key_bytes: u32,
+    sub_bytes: u32,
+    /// `None`: a tombstone.
+    value_bytes: Option<u32>,
+    expiry: i64,
+    group: u16,
+}
+
+/// An entry, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub group: u16,
+    pub key: &'a [u8],
+    pub sub: &'a [u8],
+    /// The entry is dead once the watermark of its state has reached this; [`NEVER`] if time has no
+    /// bearing on it.
+    pub expiry: i64,
+    /// `None`: the entry is gone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// An entry as an operator is given it back.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedEntry<'a> {
+    pub group: u16,
+    pub key: &'a [u8],
+    pub sub: &'a [u8],
+    pub value: &'a [u8],
+    /// Where the [clock](Durable::clock) stood of the worker that saved the entry.
+    pub watermark: i64,
+}
+
+impl Entries {
+    /// Appends an entry whose value `write` appends to what it is given.
+    pub fn push(&mut self, group: u16, key: &[u8], sub: &[u8], expiry: i64, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.data.len();
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(sub);
+        let value = self.data.len();
+        write(&mut self.data);
+        let value_bytes = Some((self.data.len() - value) as u32);
+        self.index.push(Place {
+            start,
+            key_bytes: key.len() as u32,
+            sub_bytes: sub.len() as u32,
+            value_bytes,
+            expiry,
+            group,
+        });
+    }
+
+    /// Appends that an entry is gone.
+    pub fn push_tombstone(&mut self, group: u16, key: &[u8], sub: &[u8]) {
+        let start = self.data.len();
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(sub);
+        let (key_bytes, sub_bytes) = (key.len() as u32, sub.len() as u32);
+        self.index.push(Place { start, key_bytes, sub_bytes, value_bytes: None, expiry: NEVER, group });
+    }
+
+    /// All entries of all parts.
+    pub fn concat(parts: Vec<Entries>) -> Entries {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_default();
+        for part in parts {
+            let base = all.data.len();
+            all.data.extend(part.data);
+            all.index.extend(part.index.into_iter().map(|p| Place { start: p.start + base, ..p }));
+        }
+        all
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes of keys, sub-keys and values.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The entries in the order of (group, key, sub-key).
+    pub fn sorted(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut order: Vec<u32> = (0..self.index.len() as u32).collect();
+        order.sort_by(|&a, &b| self.entry(a).order(&self.entry(b)));
+        order.into_iter().map(|i| self.entry(i))
+    }
+
+    fn entry(&self, index: u32) -> Entry<'_> {
+        let place = &self.index[index as usize];
+        let (key, rest) = self.data[place.start..].split_at(place.key_bytes as usize);
+        let (sub, rest) = rest.split_at(place.sub_bytes as usize);
+        let value = place.value_bytes.map(|bytes| &rest[..bytes as usize]);
+        Entry { group: place.group, key, sub, expiry: place.expiry, value }
+    }
+}
+
+impl Entry<'_> {
+    /// By group, key and sub-key.
+    pub fn order(&self, other: &Entry<'_>) -> Ordering {
+        (self.group, self.key, self.sub).cmp(&(other.group, other.key, other.sub))
+    }
+}
+
+/// A saved entry that cannot be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("a saved entry is damaged: {0}")]
+    Damaged(&'static str),
+    #[error(transparent)]
+    Value(#[from] StateError),
+}
+
+/// Takes a number off the front of a saved entry.
+pub fn take_i64(bytes: &mut &[u8]) -> Result<i64, RestoreError> {
+    let (head, rest) = bytes.split_first_chunk::<8>().ok_or(RestoreError::Damaged("it is cut off"))?;
+    *bytes = rest;
+    Ok(i64::from_be_bytes(*head))
+}
+
+/// A worker among all workers of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    pub index: usize,
+    pub peers: usize,
+}
+
+impl Worker {
+    /// Of a run with a single one.
+    pub const ONLY: Worker = Worker { index: 0, peers: 1 };
+
+    pub fn owns(self, group: u16) -> bool {
+        group_owner(group, self.peers) == self.index
+    }
+}
+
+/// State that is saved and restored entry by entry.
+///
+/// # Contract
+/// - Nothing is saved before [`track`](Self::track), which comes before the first row.
+/// - `begin_save` marks the end of an epoch; `save` is then called until it says that it is done, and no
+///   row is applied in between.
+/// - What `save` appends, given back to `restore` in any order and to any worker that owns the group,
+///   continued from the watermark it was saved at, gives the rows that this state would have given.
+pub trait Durable {
+    /// From now on, remember what changes. `worker` is the one that this state is part of.
+    fn track(&mut self, worker: Worker);
+
+    /// The clock that the expiry of entries is on, when everything up to `watermark` has fired.
+    fn clock(&self, watermark: i64) -> i64 {
+        watermark
+    }
+
+    /// What has changed since the last call is to be saved, or everything if `full`.
+    fn begin_save(&mut self, full: bool);
+
+    /// Appends up to about `limit` entries; tells whether that were all.
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool;
+
+    /// Takes an entry in.
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError>;
+
+    /// All entries have been restored.
+    fn restored(&mut self) {}
+}

@@ -1,0 +1,197 @@
+//! Runs that are killed and continued, against one that is not: what they write must be the same.
+//!
+//! A run is started with its state in a folder, killed by SIGKILL at a random instant, and started again
+//! with another number of workers, until it ends. The instants are random in earnest, by the clock; the
+//! rest follows from a seed that is printed.
+//!
+//! `CRASH_KILLS`, `CRASH_ROWS` and `CRASH_SEED` change how much is done; `make crash` does it at length.
+
+mod points;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/every_state.vpl");
+const KILLS: u64 = 20;
+const ROWS: u64 = 300_000;
+const CHAOS_ROWS: u64 = 4_000;
+const CHAOS_RUNS: u64 = 4;
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+fn varpulis() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varpulis"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn succeed(mut command: Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Rows in one file, and what a run that nobody disturbs writes of them.
+struct Case {
+    dir: tempfile::TempDir,
+    /// How long that run took.
+    took: Duration,
+}
+
+impl Case {
+    fn new(rows: u64, seed: u64) -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let mut generate = varpulis();
+        let (rows, seed) = (rows.to_string(), seed.to_string());
+        generate.args(["generate", "trades", "--keys", "40", "--rate", "1000", "--out-of-order", "4s"]);
+        generate.args(["--rows", &rows, "--seed", &seed, "-o"]).arg(dir.path().join("trades.jsonl"));
+        succeed(generate);
+        let began = Instant::now();
+        let case = Case { dir, took: Duration::ZERO };
+        let mut whole = case.run("whole.jsonl", 1);
+        whole.arg("--quiet");
+        succeed(whole);
+        assert!(!case.output("whole.jsonl", true).is_empty());
+        Case { took: began.elapsed(), ..case }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A run that writes to `output` and saves nothing yet.
+    fn run(&self, output: &str, workers: u64) -> Command {
+        let mut command = varpulis();
+        let input = format!("Trade={}", self.path("trades.jsonl").display());
+        command.arg(PROGRAM).args(["-w", &workers.to_string(), "-i", &input, "-o"]).arg(self.path(output));
+        command
+    }
+
+    /// A run that saves its state in `state`, often.
+    fn saving(&self, output: &str, state: &str, workers: u64) -> Command {
+        let mut command = self.run(output, workers);
+        command.args(["--checkpoint-interval", "20ms", "--block-bytes", "65536", "--state-dir"]).arg(self.path(state));
+        command
+    }
+
+    fn output(&self, name: &str, ordered: bool) -> Vec<u8> {
+        let bytes = std::fs::read(self.path(name)).unwrap_or_default();
+        if ordered {
+            return bytes;
+        }
+        let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+        lines.sort_unstable();
+        lines.concat()
+    }
+
+    /// Compares an output with that of the run that nobody disturbed.
+    fn compare(&self, name: &str, ordered: bool, context: &str) {
+        if self.output(name, ordered) != self.output("whole.jsonl", ordered) {
+            let kept = std::env::temp_dir().join("varpulis-crash");
+            copy(self.dir.path(), &kept);
+            panic!("{context}: {name} differs from whole.jsonl; both are in {}", kept.display());
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::create_dir_all(to);
+    for name in ["trades.jsonl", "whole.jsonl", "killed.jsonl"] {
+        let _ = std::fs::copy(from.join(name), to.join(name));
+    }
+}
+
+/// What became of a process that was to be killed after `after`.
+enum Ended {
+    Killed,
+    ByItself(Output),
+}
+
+fn kill_after(mut child: Child, after: Duration) -> Ended {
+    let deadline = Instant::now() + after;
+    while Instant::now() < deadline {
+        if child.try_wait().unwrap().is_some() {
+            return Ended::ByItself(child.wait_with_output().unwrap());
+        }
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    // It may have ended just before.
+    if output.status.success() { Ended::ByItself(output) } else { Ended::Killed }
+}
+
+/// Runs the case to its end, killed at most `kills_max` times; how often it was.
+fn crash_and_continue(case: &Case, random: &mut Random, kills_max: u64, chaos: Option<u64>, context: &str) -> u64 {
+    let _ = std::fs::remove_dir_all(case.path("state"));
+    let _ = std::fs::remove_file(case.path("killed.jsonl"));
+    let ordered = random.below(3) > 0;
+    let chaos = chaos.map(|seed| seed.to_string());
+    let mut kills = 0;
+    loop {
+        let workers = 1 + random.below(3);
+        let mut command = case.saving("killed.jsonl", "state", workers);
+        command.arg(if ordered { "--ordered" } else { "--unordered" });
+        command.args(chaos.iter().flat_map(|seed| ["--chaos", seed]));
+        let after = case.took.mul_f64(random.below(1000) as f64 / 1000.0);
+        let context = format!("{context}, {kills} kills, -w {workers}, ordered {ordered}, chaos {chaos:?}");
+        let child = command.spawn().unwrap();
+        let ended = match kills < kills_max {
+            true => kill_after(child, after),
+            false => Ended::ByItself(child.wait_with_output().unwrap()),
+        };
+        match ended {
+            Ended::Killed => kills += 1,
+            Ended::ByItself(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{context}: {:?}\n{said}", output.status);
+                case.compare("killed.jsonl", ordered, &context);
+                return kills;
+            }
+        }
+    }
+}
+
+#[test]
+fn killed_runs_write_what_undisturbed_ones_do() {
+    let (kills, rows) = (setting("CRASH_KILLS", KILLS), setting("CRASH_ROWS", ROWS));
+    let seed = setting("CRASH_SEED", std::process::id().into());
+    println!("CRASH_SEED={seed}");
+    let mut random = Random(seed);
+    let case = Case::new(rows, seed);
+    let (mut killed, mut runs) = (0, 0);
+    while killed < kills {
+        killed +=
+            crash_and_continue(&case, &mut random, kills - killed, None, &format!("CRASH_SEED={seed}, run {runs}"));
+        runs += 1;
+    }
+    println!("{killed} kills over {runs} runs of {rows} rows: no difference");
+}
+
+/// The same under random schedules, which read blocks of a few rows and take checkpoints all the time.
+#[test]
+fn so_do_runs_with_random_schedules() {
+    let seed = setting("CRASH_SEED", std::process::id().into());
+    println!("CRASH_SEED={seed}");
+    let mut random = Random(seed ^ 1);
+    let case = Case::new(CHAOS_ROWS, seed);
+    for run in 0..setting("CRASH_CHAOS_RUNS", CHAOS_RUNS) {
+        let chaos = Some(random.below(1000));
+        crash_and_continue(&case, &mut random, 4, chaos, &format!("CRASH_SEED={seed}, run {run} under chaos"));
+    }
+}
