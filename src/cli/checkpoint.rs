@@ -1,10 +1,11 @@
 //! `varpulis checkpoint`: what a state folder holds, and whether it holds.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::args::{CheckpointAction, CheckpointArgs};
-use super::{EXIT_FAILED, complain};
+use super::{EXIT_FAILED, complain, say};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::recovery::open;
 use crate::checkpoint::retention::remove_unnamed;
@@ -36,24 +37,30 @@ fn with(dir: &Path, act: impl FnOnce(&dyn StateStore) -> Result<u8, StoreError>)
 fn list(store: &dyn StateStore, prefix: &str) -> Result<u8, StoreError> {
     let listed = store.list_checkpoints(prefix)?;
     if listed.is_empty() {
-        println!("no checkpoints");
+        say("no checkpoints\n");
         return Ok(0);
     }
-    println!("{:>8}  {:>4}  {:>10}  {:>14}  {:>8}  {:>12}  state", "id", "run", "age", "rows", "segments", "bytes");
+    let titles = ["id", "run", "age", "rows", "segments", "bytes"];
+    say(line(titles.map(str::to_string), "state"));
     for item in listed {
         let Some(bytes) = store.get(&item.name)? else { continue };
-        let start = format!("{:>8}  {:>4}", item.id, item.generation);
-        match Checkpoint::decode(&item.name, &bytes) {
-            Err(error) => println!("{start}  {error}"),
+        let (id, run) = (item.id.to_string(), item.generation.to_string());
+        say(match Checkpoint::decode(&item.name, &bytes) {
+            Err(error) => line([id, run, String::new(), String::new(), String::new(), String::new()], error),
             Ok(record) => {
                 let bytes: u64 = record.segments.iter().map(|s| s.bytes).sum();
+                let (rows, segments) = (record.events_processed.to_string(), record.segments.len().to_string());
                 let state = if record.finished { "finished" } else { "to be continued" };
-                let (rows, segments) = (record.events_processed, record.segments.len());
-                println!("{start}  {:>10}  {rows:>14}  {segments:>8}  {bytes:>12}  {state}", age(&record));
+                line([id, run, age(&record), rows, segments, bytes.to_string()], state)
             }
-        }
+        });
     }
     Ok(0)
+}
+
+/// A line of the list.
+fn line([id, run, age, rows, segments, bytes]: [String; 6], rest: impl Display) -> String {
+    format!("{id:>8}  {run:>4}  {age:>10}  {rows:>14}  {segments:>8}  {bytes:>12}  {rest}\n")
 }
 
 fn age(record: &Checkpoint) -> String {
@@ -83,7 +90,7 @@ fn show(store: &dyn StateStore, prefix: &str, id: Option<u64>) -> Result<u8, Sto
     let mut record = Checkpoint::decode(&item.name, &bytes)?;
     // It is long, and `explain` shows it better.
     record.program.plan = serde_json::Value::Null;
-    println!("{}", serde_json::to_string_pretty(&record).expect("a record is JSON"));
+    say(serde_json::to_string_pretty(&record).expect("a record is JSON") + "\n");
     Ok(0)
 }
 
@@ -92,9 +99,9 @@ fn verify(store: &dyn StateStore, prefix: &str, id: Option<u64>) -> Result<u8, S
     let listed = store.list_checkpoints(prefix)?;
     for item in listed.iter().filter(|l| id.is_none_or(|id| l.id == id)) {
         match open(store, item)? {
-            Ok(recovered) => println!("{}: holds, {} segments", item.id, recovered.record.segments.len()),
+            Ok(recovered) => say(format!("{}: holds, {} segments\n", item.id, recovered.record.segments.len())),
             Err(reason) => {
-                println!("{}: does not hold: {reason}", item.id);
+                say(format!("{}: does not hold: {reason}\n", item.id));
                 code = EXIT_FAILED;
             }
         }
@@ -106,6 +113,7 @@ fn delete(store: &dyn StateStore, prefix: &str, id: u64) -> Result<u8, StoreErro
     let Some(item) = find(store, prefix, Some(id))? else { return Ok(EXIT_FAILED) };
     store.delete(&item.name)?;
     let removed = remove_unnamed(store, prefix)?;
-    println!("checkpoint {id} of run {} is deleted, and {removed} segments that nothing else needs", item.generation);
+    let run = item.generation;
+    say(format!("checkpoint {id} of run {run} is deleted, and {removed} segments that nothing else needs\n"));
     Ok(0)
 }

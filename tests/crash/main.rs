@@ -6,7 +6,10 @@
 //!
 //! `CRASH_KILLS`, `CRASH_ROWS` and `CRASH_SEED` change how much is done; `make crash` does it at length.
 
+mod cluster;
+mod damage;
 mod points;
+mod stop;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
