@@ -15,7 +15,7 @@ fn a_run_that_is_stopped_continues_where_it_was() {
     let case = Case::new(ROWS, 13);
     for (run, name) in ["-INT", "-TERM", "-USR2"].into_iter().enumerate() {
         let mut command = case.saving("stopped.jsonl", "state", 1 + run as u64 % 2);
-        command.args(["--checkpoint-interval", "1h", "--block-bytes", "4096"]);
+        command.args(["--checkpoint-interval", "1h", "--block-bytes", "512"]);
         let child = command.spawn().unwrap();
         // It has begun to write, and so installed its handlers, when the output is there.
         let before = case.output("stopped.jsonl", true).len();
