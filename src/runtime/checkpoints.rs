@@ -72,6 +72,8 @@ pub enum RestoreError {
          place that all of them reach"
     )]
     NotShared { place: String },
+    #[error("the timer of `{stream}` follows the clock, and cannot be continued: save no state, or give it an input")]
+    ClockTimer { stream: String },
     #[error("{path} is not the file that checkpoint {id} was taken over: it is shorter, or its beginning has changed")]
     InputChanged { path: String, id: u64 },
 }
@@ -96,6 +98,10 @@ impl Checkpoints {
     /// Finds what the run begins with, and takes a generation for it.
     pub fn find(&self, plan: &Plan) -> Result<Found, RestoreError> {
         let (place, prefix) = (self.store.place(), &self.config.key_prefix);
+        let is_clock = |op: &Op| matches!(op, Op::Timer { inputs, .. } if inputs.is_empty());
+        if let Some(node) = plan.nodes.iter().find(|n| is_clock(&n.op)) {
+            return Err(RestoreError::ClockTimer { stream: node.stream.clone() });
+        }
         let mut notes = Vec::new();
         let recovered = match self.restore {
             Restore::None => None,

@@ -43,3 +43,13 @@ fn a_run_that_is_stopped_continues_where_it_was() {
     assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("had finished"));
     case.compare("stopped.jsonl", true, "run again");
 }
+
+#[test]
+fn a_clock_is_not_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("clock.vpl");
+    std::fs::write(&program, "stream Ticks = timer(1s)\n    .emit(n: n)\n").unwrap();
+    let output = super::varpulis().arg(&program).arg("--state-dir").arg(dir.path().join("state")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the timer of `Ticks` follows the clock"));
+}
