@@ -158,6 +158,29 @@ fn rows_of_one_window_are_regrouped() {
     assert!(plan.contains("to one worker; state A/rows/0"), "{plan}");
 }
 
+/// The fields of S that the source decodes.
+fn decoded_fields(streams: &str) -> String {
+    let plan = physical(streams);
+    let line = plan.lines().find(|line| line.contains("type S: ")).expect("the type is read");
+    line.trim().to_string()
+}
+
+#[test]
+fn columns_that_decide_between_rows_that_tie_are_decoded() {
+    let alone = "stream M = S.limit(3).emit(zone)";
+    assert_eq!(decoded_fields(alone), "type S: at: timestamp, zone: str; time at");
+    let twice_the_same =
+        "stream X = S.where(n > 0)\nstream Y = S.where(n < 9)\nstream M = merge(X, Y).limit(3).emit(zone)";
+    assert_eq!(decoded_fields(twice_the_same), "type S: at: timestamp, zone: str, n: int; time at");
+    let twice_and_different =
+        "stream X = S.extend(k: 1)\nstream Y = S.extend(k: 2)\nstream M = merge(X, Y).limit(3).emit(zone)";
+    let all = "type S: at: timestamp, zone: str, value: float, n: int, note: str?; time at";
+    assert_eq!(decoded_fields(twice_and_different), all);
+    let selected =
+        "stream X = S.select(zone, k: 1)\nstream Y = S.select(zone, k: 2)\nstream M = merge(X, Y).limit(3).emit(zone)";
+    assert_eq!(decoded_fields(selected), "type S: at: timestamp, zone: str; time at");
+}
+
 #[test]
 fn streams_may_be_read_before_they_are_declared() {
     let plan = physical("stream B = A.where(n > 1).emit(n)\nstream A = S.extend(n: n + 1)");

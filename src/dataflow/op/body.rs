@@ -14,7 +14,7 @@ use super::window::groups_of;
 use crate::data::key::decode_keys;
 use crate::data::{Batch, DataType, Keys};
 use crate::expr::Errors;
-use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
+use crate::expr::aggregate::{Accumulator, Aggregate, Rows, accumulators};
 use crate::state::Table;
 use crate::state::entries::RestoreError;
 
@@ -78,13 +78,8 @@ pub struct AggregateBody {
 
 impl AggregateBody {
     pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>) -> AggregateBody {
-        let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
+        let accumulators = accumulators(&aggregates);
         AggregateBody { aggregates, accumulators, key_types, sliding: TwoStacks::default() }
-    }
-
-    /// Accumulators for the same aggregates, without groups.
-    fn fresh(&self) -> Vec<Box<dyn Accumulator>> {
-        self.aggregates.iter().map(Aggregate::accumulator).collect()
     }
 
     /// The output rows of groups whose values stand in `slots` of `accumulators`.
@@ -127,7 +122,7 @@ impl Body for AggregateBody {
             // Every group is one slot, and both come in the order of the groups.
             return self.rows(&self.accumulators, &from, keys, starts, ends, errors);
         }
-        let mut merged = self.fresh();
+        let mut merged = accumulators(&self.aggregates);
         for (m, a) in merged.iter_mut().zip(&self.accumulators) {
             m.merge(&into, a.as_ref(), &from);
         }

@@ -13,7 +13,7 @@ use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
-use crate::expr::aggregate::{Accumulator, Aggregate, Rows};
+use crate::expr::aggregate::{Accumulator, Aggregate, Rows, accumulators};
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker};
 
@@ -28,7 +28,7 @@ pub struct Running {
 
 impl Running {
     pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>, counters: Arc<Counters>) -> Running {
-        let accumulators = aggregates.iter().map(Aggregate::accumulator).collect();
+        let accumulators = accumulators(&aggregates);
         Running { aggregates, accumulators, key_types, keys: Table::default(), counters }
     }
 }

@@ -11,7 +11,7 @@
 //! their windows by the caller, since they would enter out of order. All of this follows from the panes:
 //! it is no state of its own.
 
-use crate::expr::aggregate::{Accumulator, Aggregate};
+use crate::expr::aggregate::{Accumulator, Aggregate, accumulators};
 use crate::state::Table;
 
 /// Values by key, merged from several panes.
@@ -49,7 +49,7 @@ pub struct Panes<'a, F> {
 
 impl Partial {
     pub fn new(aggregates: &[Aggregate]) -> Partial {
-        Partial { keys: Table::default(), accumulators: aggregates.iter().map(Aggregate::accumulator).collect() }
+        Partial { keys: Table::default(), accumulators: accumulators(aggregates) }
     }
 
     /// Merges the values that stand in slots of `accumulators`.

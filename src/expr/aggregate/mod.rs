@@ -234,6 +234,11 @@ impl AggregateFunction {
     }
 }
 
+/// Accumulators for aggregates, without any groups.
+pub fn accumulators(aggregates: &[Aggregate]) -> Vec<Box<dyn Accumulator>> {
+    aggregates.iter().map(Aggregate::accumulator).collect()
+}
+
 impl Aggregate {
     /// An accumulator without any groups.
     pub fn accumulator(&self) -> Box<dyn Accumulator> {
