@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// A typed scalar. Two values of one column always are of the same variant, or null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Value {
     Null,
     Int(i64),
@@ -26,6 +26,27 @@ pub enum Value {
     Map(Vec<(Arc<str>, Value)>),
     /// Positional, by the fields of the record type.
     Record(Vec<Value>),
+}
+
+/// Identity: whether one may stand for the other wherever it is shown. So `-0.0` is not `0.0`, and NaN is
+/// NaN; how the language compares values is [`Value::compare`].
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        use Value::{Bool, Duration, Float, Int, List, Map, Null, Record, Str, Timestamp};
+        match (self, other) {
+            (Null, Null) => true,
+            (Int(a), Int(b)) | (Timestamp(a), Timestamp(b)) | (Duration(a), Duration(b)) => a == b,
+            (Float(a), Float(b)) => a.to_bits() == b.to_bits(),
+            (Bool(a), Bool(b)) => a == b,
+            (Str(a), Str(b)) => a == b,
+            (List(a), List(b)) | (Record(a), Record(b)) => a == b,
+            (Map(a), Map(b)) => a == b,
+            (
+                Null | Int(_) | Float(_) | Bool(_) | Str(_) | Timestamp(_) | Duration(_) | List(_) | Map(_) | Record(_),
+                _,
+            ) => false,
+        }
+    }
 }
 
 impl Value {
