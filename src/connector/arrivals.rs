@@ -121,7 +121,8 @@ impl Arrivals {
             WatermarkStrategy::ProcessingTime => batch.time = vec![self.arrival_ns.max(floor); batch.len()].into(),
         }
         if output.seq {
-            let partition = vec![rank; batch.len()].into();
+            // 0 is the partition of rows that have no position: these come first.
+            let partition = vec![rank + 1; batch.len()].into();
             batch.seq = Some(Seq { partition, position: rows.positions.clone().into() });
         }
         match &output.filter {

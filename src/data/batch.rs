@@ -142,7 +142,7 @@ impl Batch {
 }
 
 impl Seq {
-    /// The `_seq` of rows that came from no partition: equal for all.
+    /// The `_seq` of rows that came from no partition: equal for all, and before that of all others.
     pub fn zeros(rows: usize) -> Seq {
         Seq { partition: vec![0; rows].into(), position: vec![0; rows].into() }
     }

@@ -90,7 +90,8 @@ fn source(plan: &Plan, reader: &Reader, types: &[EventType], files: &[File], dir
     let mut out = Vec::new();
     for path in paths {
         let file = files.iter().find(|f| f.path(dir).display().to_string() == *path).expect("a file of the case");
-        let partition = names.iter().position(|n| n == path).expect("a file of the case") as u32;
+        // Rows that have no position come first.
+        let partition = 1 + names.iter().position(|n| n == path).expect("a file of the case") as u32;
         let mut greatest = i64::MIN;
         for (number, line) in file.lines.iter().enumerate() {
             let Line::Row { ty, values } = line else { continue };
