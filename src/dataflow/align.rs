@@ -187,9 +187,14 @@ impl<C: Core, K: Keeper<C>> Driver<C, K> {
     }
 }
 
-/// `watermark - delay_ns`; the ends of time stay where they are.
+/// `watermark - delay_ns`; the ends of time stay where they are. A delay without end lasts until the input
+/// ends: the times of rows may be further apart than an i64 holds.
 fn delayed(watermark: i64, delay_ns: i64) -> i64 {
-    if watermark == i64::MAX { watermark } else { watermark.saturating_sub(delay_ns) }
+    match (watermark, delay_ns) {
+        (i64::MAX, _) => i64::MAX,
+        (_, i64::MAX) => i64::MIN,
+        (watermark, delay_ns) => watermark.saturating_sub(delay_ns),
+    }
 }
 
 #[cfg(test)]
