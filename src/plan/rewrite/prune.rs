@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::data::Schema;
+use crate::data::{Field, Schema};
 use crate::expr::Expr;
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
 use crate::plan::rewrite::{Rebuilt, add_columns, remap};
@@ -261,14 +261,17 @@ fn prune_projection(
 fn aligned(input: NodeId, plan: &Plan, wanted: &BTreeSet<usize>, columns: &[Moved], out: &mut Rebuilt) -> NodeId {
     let new = out.moved[input];
     let moved = &columns[input];
-    let fits = wanted.iter().enumerate().all(|(to, from)| moved[*from] == Some(to));
-    if fits && out.nodes[new].schema.len() == wanted.len() {
+    let old = &plan.nodes[input];
+    // A column may stand for an equal one of another name.
+    let names = |fields: &[Field]| fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+    let in_place = wanted.iter().enumerate().all(|(to, from)| moved[*from] == Some(to));
+    let wanted_fields: Vec<Field> = wanted.iter().map(|i| old.schema.fields[*i].clone()).collect();
+    if in_place && names(&out.nodes[new].schema.fields) == names(&wanted_fields) {
         return new;
     }
-    let old = &plan.nodes[input];
     let all = same_columns(&old.schema);
     let exprs = wanted.iter().map(|i| at(all[*i].clone(), moved)).collect();
-    let schema = Schema::new(wanted.iter().map(|i| old.schema.fields[*i].clone()).collect());
+    let schema = Schema::new(wanted_fields);
     let op = Op::Step { input: new, step: Step::Project(exprs) };
     out.push(Node { stream: old.stream.clone(), label: "merge".to_string(), op, schema })
 }
