@@ -47,9 +47,18 @@ struct Ways {
     ways: Vec<Way>,
     /// Whether two rows may agree in (`time`, `seq`) and differ in a column.
     may_tie: bool,
+    /// Whether two rows may agree in everything.
+    may_repeat: bool,
 }
 
-/// One way: rows on the same way never tie.
+impl Ways {
+    /// Of rows that begin at the node `from`.
+    fn beginning(reader: Option<usize>, from: NodeId, columns: Vec<Expr>, may_tie: bool) -> Ways {
+        Ways { ways: vec![Way { reader, from, columns }], may_tie, may_repeat: false }
+    }
+}
+
+/// One way: a row of a source comes on it at most once, unless its rows repeat.
 #[derive(Clone, PartialEq)]
 struct Way {
     /// The reader whose positions the rows have; `None` for rows without a position.
@@ -74,13 +83,10 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
     // The rows of `input`, with what happened at this node.
     let here = |input: NodeId| {
         let ways = before[input].ways.iter().map(|w| Way { reader: w.reader, from: id, columns: columns() });
-        Ways { ways: ways.collect(), may_tie: before[input].may_tie }
+        Ways { ways: ways.collect(), ..before[input] }
     };
     match &plan.nodes[id].op {
-        Op::Source { reader } => {
-            let way = Way { reader: Some(*reader), from: id, columns: columns() };
-            Ways { ways: vec![way], may_tie: false }
-        }
+        Op::Source { reader } => Ways::beginning(Some(*reader), id, columns(), false),
         Op::Step { input, step } => match step {
             Step::Filter(_) | Step::Print { .. } | Step::Log { .. } => before[*input].clone(),
             Step::Project(exprs) => {
@@ -93,12 +99,15 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
         },
         Op::Merge { inputs } => merged(plan, inputs, before),
         Op::Keyed { input, keyed, .. } => match &keyed.kind {
-            // Their columns stay, but their places become their times.
-            KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => here(*input),
-            // A firing has rows of several keys.
-            KeyedKind::Aggregate { .. } | KeyedKind::Rows { .. } => {
-                Ways { ways: vec![Way { reader: None, from: id, columns: columns() }], may_tie: true }
+            // Columns stay, but places become times.
+            KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => here(*input),
+            // Equal rows are counted one after the other, and differ from there on.
+            KeyedKind::Running { .. } => {
+                let ways = here(*input);
+                Ways { may_tie: ways.may_tie || ways.may_repeat, ..ways }
             }
+            // A firing has rows of several keys.
+            KeyedKind::Aggregate { .. } | KeyedKind::Rows { .. } => Ways::beginning(None, id, columns(), true),
         },
         Op::Late { of } => match &plan.nodes[*of].op {
             Op::Keyed { input, .. } => here(*input),
@@ -106,21 +115,23 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
                 unreachable!("late rows are of a keyed node")
             }
         },
-        Op::Timer { .. } => Ways { ways: vec![Way { reader: None, from: id, columns: columns() }], may_tie: false },
+        Op::Timer { .. } => Ways::beginning(None, id, columns(), false),
     }
 }
 
 fn merged(plan: &Plan, inputs: &[NodeId], before: &[Ways]) -> Ways {
     let mut all: Vec<Way> = Vec::new();
     let mut may_tie = inputs.iter().any(|i| before[*i].may_tie);
+    let mut may_repeat = inputs.iter().any(|i| before[*i].may_repeat);
     for input in inputs {
         let ways = &before[*input].ways;
         may_tie |= ways.iter().any(|a| all.iter().any(|b| conflict(plan, a, b)));
         for way in ways {
-            if !all.contains(way) {
-                all.push(way.clone());
+            match all.contains(way) {
+                true => may_repeat = true,
+                false => all.push(way.clone()),
             }
         }
     }
-    Ways { ways: all, may_tie }
+    Ways { ways: all, may_tie, may_repeat }
 }
