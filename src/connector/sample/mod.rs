@@ -54,6 +54,14 @@ pub enum SampleError {
 }
 
 impl SampledType {
+    /// Without the fields that a tag would contradict.
+    fn without(self, tags: &SeenTags) -> SampledType {
+        let fields = self.schema.fields.into_iter().zip(self.time_units);
+        let (fields, units) =
+            fields.filter(|(field, _)| field.data_type.ty == Type::Str || !tags.has(&field.name)).unzip();
+        SampledType::new(self.name, Schema::new(fields), units, self.rows)
+    }
+
     fn new(name: Option<String>, schema: Schema, time_units: Vec<Option<TimeUnit>>, rows: u64) -> SampledType {
         let event_time = schema.fields.iter().position(|f| f.data_type.ty == Type::Timestamp);
         SampledType { name, schema, time_units, event_time, rows }
@@ -68,6 +76,21 @@ pub struct Sampler {
     names: Vec<String>,
     types: Vec<(Option<String>, Rows)>,
     rows: u64,
+    tags: SeenTags,
+}
+
+/// Which names were the tag of some row. Such a one is no field where other rows have something under it
+/// that is no string, or the rows that are tagged would contradict the type.
+#[derive(Debug, Default)]
+struct SeenTags {
+    event_type: bool,
+    ty: bool,
+}
+
+impl SeenTags {
+    fn has(&self, name: &str) -> bool {
+        name == "event_type" && self.event_type || name == "type" && self.ty
+    }
 }
 
 /// What was seen of one type.
@@ -86,7 +109,7 @@ impl Sampler {
     /// `names` are the types that the program reads from the input, declared or not: which of a row's
     /// members is its tag depends on them.
     pub fn new(format: FileFormat, names: Vec<String>) -> Sampler {
-        Sampler { format, names, types: Vec::new(), rows: 0 }
+        Sampler { format, names, types: Vec::new(), rows: 0, tags: SeenTags::default() }
     }
 
     /// Whether enough rows have been seen.
@@ -127,7 +150,7 @@ impl Sampler {
         let tagged = self.types.iter().find(|(n, _)| n.as_deref() == Some(name));
         let untagged = self.types.iter().find(|(n, _)| n.is_none() && self.names.len() <= 1);
         let (name, rows) = tagged.or(untagged)?;
-        Some(rows.infer(name.clone()))
+        Some(rows.infer(name.clone()).map(|ty| ty.without(&self.tags)))
     }
 
     /// The name under which a row with these tags is counted.
@@ -164,6 +187,8 @@ impl Sampler {
         let ty = text("type").filter(|_| event_type.is_none());
         let name = self.row_name(event_type, ty);
         let type_is_tag = ty.is_some() && ty == name.as_deref();
+        self.tags.event_type |= event_type.is_some();
+        self.tags.ty |= type_is_tag;
         let envelope = row.get("data").and_then(Tree::as_object).filter(|_| event_type.is_some());
         let members = self.members(name.as_deref());
         for (field, value) in envelope.unwrap_or(row) {
@@ -189,6 +214,8 @@ impl Sampler {
             let ty_value = cell(ty).filter(|_| cell(event_type).is_none());
             let name = self.row_name(cell(event_type), ty_value);
             let type_is_tag = ty_value.is_some() && ty_value == name.as_deref();
+            self.tags.event_type |= cell(event_type).is_some();
+            self.tags.ty |= type_is_tag;
             self.rows += 1;
             let new = || Rows::Cells { columns: Vec::new(), rows: 0 };
             let Rows::Cells { columns, rows } = rows_of(&mut self.types, name.as_deref(), new) else {

@@ -44,6 +44,18 @@ fn csv(header: &str, text: &str) -> SampledType {
 }
 
 #[test]
+fn a_tag_is_no_field_of_another_kind() {
+    let rows = r#"{"event_type":"A","v":1}
+{"event_type":2,"v":1}
+{"type":"E","v":2}
+{"type":5,"v":2}
+"#;
+    let rows = block(rows, None);
+    let sampler = sampler(&["E"], &rows);
+    assert_eq!(shown(&sampler.sampled("E").unwrap().unwrap()), "v: int");
+}
+
+#[test]
 fn fields_have_the_type_of_their_values() {
     let ty = json(
         r#"{"a":1,"b":1,"c":"x","d":true,"e":null,"f":[1,2],"g":{"x":1,"y":"2026-01-01"},"h":[],"i":"2026-01-01"}
