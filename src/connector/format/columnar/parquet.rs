@@ -71,6 +71,10 @@ impl ParquetGroups {
             .build()
             .map_err(|e| corrupt(e.to_string()))?;
         let batches: Vec<RecordBatch> = batches.collect::<Result<_, _>>().map_err(|e| corrupt(e.to_string()))?;
+        // The library checks the strings of a page as one text.
+        for column in batches.iter().flat_map(RecordBatch::columns) {
+            column.to_data().validate_full().map_err(|e| corrupt(e.to_string()))?;
+        }
         let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if found != rows {
             return Err(corrupt(format!("row group {row_group} has {found} rows, not {rows}")));
