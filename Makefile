@@ -32,7 +32,7 @@ help:
 	@echo 'make crash   500 kills of runs over two million rows, each continued'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
-# What the build needs beside cargo: a C compiler, for zstd and the allocator.
+# What the build needs beside cargo: C and C++ compilers, and libclang for RocksDB's bindings.
 tools:
 	@bash .ci/tools
 
