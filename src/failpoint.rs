@@ -29,7 +29,7 @@ pub const CRASH_CODE: i32 = 86;
 pub const ACTIONS: [&str; 4] = ["crash", "full", "denied", "timeout"];
 
 /// All points, for tests that go through them. Each is hit in one place of the code.
-pub const POINTS: [&str; 12] = [
+pub const POINTS: &[&str] = &[
     // Before the first byte of a value, and when half of it is written.
     "store.file.write",
     "store.file.write.half",
@@ -41,6 +41,16 @@ pub const POINTS: [&str; 12] = [
     "store.file.sync_folder",
     "store.file.folder",
     "store.file.delete",
+    // Before a batch is written, and when it is durable but nobody knows.
+    "store.rocksdb.write",
+    "store.rocksdb.written",
+    // Before an object is uploaded or deleted, and when that has succeeded but nobody knows.
+    "store.object.put",
+    "store.object.put.done",
+    "store.object.create",
+    "store.object.create.done",
+    "store.object.delete",
+    "store.object.delete.done",
     // Before a segment is put, before the record that makes a checkpoint valid, and after it.
     "checkpoint.segment",
     "checkpoint.commit",

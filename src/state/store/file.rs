@@ -278,7 +278,7 @@ fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf, Found)>> {
 }
 
 /// Makes the root with all folders above it, durably, and gives its path without symbolic links.
-fn make_root(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn make_root(path: &Path) -> io::Result<PathBuf> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
     for folder in missing.into_iter().rev() {
         make_folder(folder)?;

@@ -7,6 +7,10 @@
 
 mod file;
 mod memory;
+#[cfg(feature = "s3")]
+mod object;
+#[cfg(feature = "persistence")]
+mod rocksdb;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +18,10 @@ use std::sync::Arc;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
+#[cfg(feature = "s3")]
+pub use object::{S3Options, S3Store};
+#[cfg(feature = "persistence")]
+pub use rocksdb::{RocksDbCompression, RocksDbOptions, RocksDbStore};
 
 use super::manifest::{Checkpoint, ManifestError, manifest_name, manifest_prefix, parse_manifest_name};
 
@@ -41,6 +49,8 @@ pub enum StoreError {
     /// The system's error. Remote stores give theirs the nearest kind: `PermissionDenied`, `TimedOut` …
     #[error("{place}: {source}")]
     Io { place: String, source: std::io::Error },
+    #[error("{address}: {reason}")]
+    BadAddress { address: String, reason: String },
     /// Another process has the store open, and the store admits only one.
     #[error("{place}: open in another process ({reason})")]
     InUse { place: String, reason: String },

@@ -130,6 +130,26 @@ fn files_survive_an_error_at_each_step() {
     fail_at_each("store.file.", &open_files);
 }
 
+#[cfg(feature = "persistence")]
+#[test]
+fn rocksdb_survives_a_crash_and_an_error_at_each_step() {
+    let open = |path: &Path| -> SharedStore { Arc::new(RocksDbStore::open(path).unwrap()) };
+    crash_at_each("store.rocksdb.", &open);
+    fail_at_each("store.rocksdb.", &open);
+}
+
+/// One server for all; each folder's name is a prefix in its bucket.
+#[cfg(feature = "s3")]
+#[test]
+fn object_storage_survives_a_crash_and_an_error_at_each_step() {
+    let server = super::object::Server::start();
+    let open = |path: &Path| -> SharedStore {
+        Arc::new(server.open(path.file_name().and_then(|name| name.to_str()).expect("a temporary folder's name")))
+    };
+    crash_at_each("store.object.", &open);
+    fail_at_each("store.object.", &open);
+}
+
 /// The order of the steps is what makes them safe: no name before the value is synced, no return before
 /// the folder is.
 #[test]
