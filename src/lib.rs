@@ -12,6 +12,7 @@
 //! - [`dataflow`]: the timely graph: timestamp, driver, exchange, operators.
 //! - [`expr`]: typed expressions, the evaluator, functions and aggregates.
 //! - [`checkpoint`]: how state becomes durable, and how a run begins again from it.
+//! - [`persistence`]: the public face of stores and checkpoints.
 //! - [`state`]: the table that keyed operators keep their groups in, its saved form, and the stores.
 //! - [`data`]: types, batches, keys and time, which all others are built on.
 //! - [`diagnostic`]: what is wrong with a program, and where.
@@ -32,5 +33,6 @@ pub mod plan;
 pub mod checkpoint;
 pub mod connector;
 pub mod dataflow;
+pub mod persistence;
 pub mod runtime;
 pub mod state;

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod manager;
 pub mod merge;
 pub mod protocol;
 pub mod recovery;
