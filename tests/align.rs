@@ -97,15 +97,23 @@ struct Window {
 /// Copies of a window's state by epoch.
 struct Copies {
     saved: Rc<RefCell<BTreeMap<u64, State>>>,
+    /// What is being saved, and of which epoch.
+    saving: Option<(u64, State)>,
     random: Random,
 }
 
 impl Keeper<Window> for Copies {
-    fn hand_over(&mut self, core: &mut Window, epoch: u64, _: i64) -> Progress {
+    fn begin(&mut self, core: &mut Window, epoch: u64, _: i64) {
+        let before = self.saving.replace((epoch, core.state.clone()));
+        assert!(before.is_none(), "an epoch ends while the one before is being saved");
+    }
+
+    fn save(&mut self, _: &mut Window) -> Progress {
         if self.random.below(4) == 0 {
             return Progress::Yielded;
         }
-        self.saved.borrow_mut().insert(epoch, core.state.clone());
+        let (epoch, state) = self.saving.take().expect("something is to be saved");
+        self.saved.borrow_mut().insert(epoch, state);
         Progress::Done
     }
 }
@@ -214,7 +222,7 @@ impl<'a> Run<'a> {
                 state: from.states[stage].iter().filter_map(own).collect(),
                 random: Random(random.below(u64::MAX)),
             };
-            let copies = Copies { saved: saved.clone(), random: Random(random.below(u64::MAX)) };
+            let copies = Copies { saved: saved.clone(), saving: None, random: Random(random.below(u64::MAX)) };
             let held = Time { epoch: from.epoch, event: i64::MIN };
             let driver = Driver::new(core, copies, from.epoch);
             Instance { driver, port: Port { held: Some(held), sent: Vec::new() }, saved, inbox: BTreeMap::new() }

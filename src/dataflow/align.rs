@@ -9,9 +9,12 @@
 //!     fire everything complete at w, under the held capability        // belongs to epoch c
 //!     downgrade to (c, w - output_delay)
 //!     if m.epoch <= c, or the input ended and the stash is empty: break
-//!     hand over the state of c;  c += 1;  downgrade to (c, same);  apply the stash of c
+//!     begin to hand over the state of c;  c += 1;  downgrade to (c, same);  apply the stash of c
 //! }
 //! ```
+//!
+//! The hand-over is lazy: the state as it is when `c` ends is saved in slices, one for each activation, while
+//! rows of `c + 1` are applied. Only when the next epoch ends before all is saved, the driver waits.
 //!
 //! # Invariants
 //! 1. A row is applied in the epoch of its stamp: state handed over for `c` holds exactly the rows
@@ -24,7 +27,7 @@
 //!
 //! The driver is pure: it knows neither timely nor arrow, and is run against the model of the protocol
 //! (`tests/align.rs`) as it is run in the graph. The loop is resumable: an operator may yield inside
-//! [`Core::fire`] and [`Keeper::hand_over`].
+//! [`Core::fire`] and [`Keeper::save`].
 
 use super::time::Time;
 
@@ -60,9 +63,12 @@ pub trait Core {
 
 /// Who saves the state of a core.
 pub trait Keeper<C> {
-    /// Takes the state of `core` as it is at the end of `epoch`, when it has fired everything up to
-    /// `watermark`. One that yields is called again, and no row is applied in between.
-    fn hand_over(&mut self, core: &mut C, epoch: u64, watermark: i64) -> Progress;
+    /// `epoch` ends, and `core` has fired everything up to `watermark`: its state as it is now is what
+    /// [`save`](Self::save) saves. Nothing is being saved when this is called.
+    fn begin(&mut self, core: &mut C, epoch: u64, watermark: i64);
+
+    /// Saves a slice. One that yields is called again; rows may be applied in between.
+    fn save(&mut self, core: &mut C) -> Progress;
 }
 
 /// Where a core sends rows; they leave under the capability that the driver holds.
@@ -92,16 +98,15 @@ pub struct Driver<C: Core, K> {
     /// The watermark of a `fire` that has yielded. It is completed before a later one begins: with input
     /// that comes as fast as output leaves, the capability would otherwise never move.
     firing: Option<i64>,
-    /// While a hand-over of `epoch` is under way, the watermark that was fired; nothing is fired until
-    /// it is done.
-    handing_over: Option<i64>,
+    /// Whether the state of the epoch before is being saved.
+    is_saving: bool,
 }
 
 impl<C: Core, K: Keeper<C>> Driver<C, K> {
     /// A driver that starts in `epoch`: 0, or the one after the checkpoint that was restored.
     pub fn new(core: C, keeper: K, epoch: u64) -> Self {
         let held = Some(Time { epoch: 0, event: i64::MIN });
-        Driver { core, keeper, epoch, held, stash: Vec::new(), firing: None, handing_over: None }
+        Driver { core, keeper, epoch, held, stash: Vec::new(), firing: None, is_saving: false }
     }
 
     pub fn core(&self) -> &C {
@@ -114,57 +119,71 @@ impl<C: Core, K: Keeper<C>> Driver<C, K> {
 
     /// Takes a message that arrived on `input` with `stamp`.
     pub fn receive(&mut self, stamp: Time, input: usize, rows: C::Rows, out: &mut dyn Outlet<C::Rows>) {
-        if stamp.epoch <= self.epoch && self.handing_over.is_none() {
+        if stamp.epoch <= self.epoch {
             self.core.apply(input, rows, out);
         } else {
-            debug_assert!(stamp.epoch > self.epoch, "a row of an epoch that is being handed over");
             self.stash.push((stamp, input, rows));
         }
     }
 
-    /// Does all that the meet `m` of the input frontiers allows ([`Time::END`] when all are empty).
+    /// Does all that the meet `m` of the input frontiers allows ([`Time::END`] when all are empty), and saves
+    /// a slice where something is to be saved.
     pub fn advance(&mut self, m: Time, out: &mut dyn Held<C::Rows>) -> Progress {
+        self.save();
+        let done = self.fire_and_end_epochs(m, out);
+        if self.is_saving { Progress::Yielded } else { done }
+    }
+
+    fn save(&mut self) {
+        if self.is_saving {
+            self.is_saving = self.keeper.save(&mut self.core) == Progress::Yielded;
+        }
+    }
+
+    fn fire_and_end_epochs(&mut self, m: Time, out: &mut dyn Held<C::Rows>) -> Progress {
         loop {
             let Some(held) = self.held else { return Progress::Done };
-            let fired = if let Some(fired) = self.handing_over {
-                fired
-            } else {
-                let newest = self.stash.iter().fold(m.event, |w, (stamp, ..)| w.min(stamp.event));
-                let w = self.firing.unwrap_or(newest);
-                if self.core.fire(w, out) == Progress::Yielded {
-                    self.firing = Some(w);
-                    return Progress::Yielded;
-                }
-                self.firing = None;
-                let event = delayed(w, self.core.output_delay_ns());
-                if cfg!(feature = "checked") {
-                    assert!(event >= held.event, "the effective watermark went back from {} to {event}", held.event);
-                }
-                self.hold(Time { epoch: self.epoch, event: event.max(held.event) }, out);
-                if w < newest {
-                    continue;
-                }
-                let ended = m == Time::END;
-                if ended && self.stash.is_empty() {
-                    self.held = None;
-                    out.close();
-                    return Progress::Done;
-                }
-                if m.epoch <= self.epoch {
-                    return Progress::Done;
-                }
-                self.handing_over = Some(w);
-                w
-            };
-            if self.keeper.hand_over(&mut self.core, self.epoch, fired) == Progress::Yielded {
+            let newest = self.stash.iter().fold(m.event, |w, (stamp, ..)| w.min(stamp.event));
+            let w = self.firing.unwrap_or(newest);
+            if self.core.fire(w, out) == Progress::Yielded {
+                self.firing = Some(w);
                 return Progress::Yielded;
             }
-            self.handing_over = None;
-            self.epoch += 1;
-            let event = self.held.map_or(held.event, |h| h.event);
-            self.hold(Time { epoch: self.epoch, event }, out);
-            self.apply_stash(out);
+            self.firing = None;
+            let event = delayed(w, self.core.output_delay_ns());
+            if cfg!(feature = "checked") {
+                assert!(event >= held.event, "the effective watermark went back from {} to {event}", held.event);
+            }
+            self.hold(Time { epoch: self.epoch, event: event.max(held.event) }, out);
+            if w < newest {
+                continue;
+            }
+            let ended = m == Time::END && self.stash.is_empty();
+            if !ended && m.epoch <= self.epoch {
+                return Progress::Done;
+            }
+            // What was left by the epoch before comes first, and an operator that is gone saves nothing.
+            if self.is_saving {
+                return Progress::Yielded;
+            }
+            if ended {
+                self.held = None;
+                out.close();
+                return Progress::Done;
+            }
+            self.end_epoch(w, out);
         }
+    }
+
+    fn end_epoch(&mut self, fired: i64, out: &mut dyn Held<C::Rows>) {
+        self.keeper.begin(&mut self.core, self.epoch, fired);
+        self.is_saving = true;
+        self.save();
+        self.epoch += 1;
+        if let Some(held) = self.held {
+            self.hold(Time { epoch: self.epoch, event: held.event }, out);
+        }
+        self.apply_stash(out);
     }
 
     fn hold(&mut self, time: Time, out: &mut dyn Held<C::Rows>) {
@@ -204,7 +223,9 @@ mod tests {
     struct Nowhere;
 
     impl Keeper<Busy> for Nowhere {
-        fn hand_over(&mut self, _: &mut Busy, _: u64, _: i64) -> Progress {
+        fn begin(&mut self, _: &mut Busy, _: u64, _: i64) {}
+
+        fn save(&mut self, _: &mut Busy) -> Progress {
             Progress::Done
         }
     }

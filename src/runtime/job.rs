@@ -120,7 +120,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         found.notes.iter().for_each(|note| eprintln!("varpulis: {note}"));
         start_saving(&checkpoints, &found, &job.plan, parts(), connections)
     });
-    let keeping = Keeping { archive: saving.as_ref().map(|s| s.archive.clone()), recovered, epoch };
+    let keeping =
+        Keeping { archive: saving.as_ref().map(|s| s.archive.clone()), recovered, epoch, pauses: Arc::default() };
     observe(Observed { intake: intake.clone(), archive: keeping.archive.clone() });
     let context = Context {
         intake: intake.clone(),
@@ -177,6 +178,7 @@ fn report(context: &Context, workers: usize, started: Instant) -> Report {
         in_flight_bytes_peak: context.intake.gauge.bytes_peak(),
         memory_bytes_peak: resident_bytes_peak(),
         input_bytes: context.intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
+        pauses: context.keeping.pauses.read(),
         furthest_behind: context.intake.furthest_behind().map(|(name, _)| name.to_string()),
     }
 }

@@ -10,6 +10,7 @@ use crate::connector::rejects::Rejected;
 use crate::connector::silence::Idled;
 use crate::data::time::format_duration;
 use crate::dataflow::op::counters::Counts;
+use crate::dataflow::op::pauses::PauseCounts;
 use crate::dataflow::stop::StopReason;
 
 /// The outcome of a run, in one process or all.
@@ -28,6 +29,8 @@ pub struct Report {
     pub in_flight_bytes_peak: i64,
     pub memory_bytes_peak: Option<u64>,
     pub input_bytes: u64,
+    /// How long workers were kept by checkpoints.
+    pub pauses: PauseCounts,
     /// The partition that held the watermark when the run ended early.
     pub furthest_behind: Option<String>,
 }
@@ -118,6 +121,7 @@ impl Report {
         self.in_flight_bytes_peak += other.in_flight_bytes_peak;
         self.memory_bytes_peak = self.memory_bytes_peak.zip(other.memory_bytes_peak).map(|(a, b)| a + b);
         self.input_bytes += other.input_bytes;
+        self.pauses.add(other.pauses);
         self.furthest_behind = self.furthest_behind.take().or(other.furthest_behind);
     }
 
@@ -142,6 +146,11 @@ impl Report {
             "workers": self.workers,
             "seconds": self.seconds,
             "input_bytes": self.input_bytes,
+            "checkpoint_pauses": {
+                "count": self.pauses.count(),
+                "p99_us": self.pauses.p99_us(),
+                "max_us": self.pauses.max_us(),
+            },
             "memory": {
                 "peak_bytes": self.memory_bytes_peak,
                 "in_flight_peak_bytes": self.in_flight_bytes_peak,

@@ -87,15 +87,21 @@ impl Entries {
         self.index.push(Place { start, key_bytes, sub_bytes, value_bytes: None, expiry: NEVER, group });
     }
 
+    /// Adds the entries of another.
+    pub fn append(&mut self, other: Entries) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let base = self.data.len();
+        self.data.extend(other.data);
+        self.index.extend(other.index.into_iter().map(|p| Place { start: p.start + base, ..p }));
+    }
+
     /// All entries of all parts.
     pub fn concat(parts: Vec<Entries>) -> Entries {
-        let mut parts = parts.into_iter();
-        let mut all = parts.next().unwrap_or_default();
-        for part in parts {
-            let base = all.data.len();
-            all.data.extend(part.data);
-            all.index.extend(part.index.into_iter().map(|p| Place { start: p.start + base, ..p }));
-        }
+        let mut all = Entries::default();
+        parts.into_iter().for_each(|part| all.append(part));
         all
     }
 
@@ -171,8 +177,8 @@ impl Worker {
 ///
 /// # Contract
 /// - Nothing is saved before [`track`](Self::track), which comes before the first row.
-/// - `begin_save` marks the end of an epoch; `save` is then called until it says that it is done, and no
-///   row is applied in between.
+/// - `begin_save` marks the end of an epoch; `save` is then called until it says that it is done. Rows of
+///   the next epoch may be applied in between: what is saved is as it was at `begin_save`.
 /// - What `save` appends, given back to `restore` in any order and to any worker that owns the group,
 ///   continued from the watermark it was saved at, gives the rows that this state would have given.
 pub trait Durable {

@@ -66,6 +66,7 @@ impl<B: Body> CountWindows<B> {
 
     fn key_slot(&mut self, hash: u64, key: &[u8]) -> u32 {
         let (slot, _) = self.keys.slot((), hash, key);
+        self.keys.copy_due(encoder(&self.counts, &self.body));
         self.counts.resize_with(self.counts.len().max(slot as usize + 1), KeyRows::default);
         slot
     }
@@ -156,6 +157,11 @@ impl<B: Body> InOrder for CountWindows<B> {
         retired.iter().for_each(|&(number, slot)| self.panes.detach(number, slot));
         self.panes.release(&slots);
         self.body.clear(&slots);
+        for (number, _) in retired {
+            if self.panes.section(number).next().is_none() {
+                self.panes.remove_section(number);
+            }
+        }
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
@@ -171,7 +177,9 @@ impl<B: Body> InOrder for CountWindows<B> {
             }
         }
         self.emit(last, out);
-        self.keys = Table::default();
+        self.keys.doom_section(());
+        self.keys.copy_due(encoder(&self.counts, &self.body));
+        self.keys.remove_section(());
         self.counts.clear();
     }
 
@@ -187,7 +195,23 @@ impl<B: Body> InOrder for CountWindows<B> {
     }
 }
 
-/// A key's rows and panes are one entry: what is saved of a key then never has to be taken back.
+/// What is saved of a key: rows and panes are one entry, which then never has to be taken back.
+fn encoder<B: Body>(counts: &[KeyRows], body: &B) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
+    move |keys, (), key_slot, out| {
+        let rows = &counts[key_slot as usize];
+        out.push(key_group(keys.hash(key_slot)), keys.key(key_slot), &[], NEVER, |value| {
+            value.extend(rows.rows.to_be_bytes());
+            value.extend((rows.panes.len() as u64).to_be_bytes());
+            for pane in &rows.panes {
+                value.extend(pane.number.to_be_bytes());
+                value.extend(pane.first.to_be_bytes());
+                value.extend(pane.last.to_be_bytes());
+                body.encode(pane.slot, value);
+            }
+        });
+    }
+}
+
 impl<B: Body> Durable for CountWindows<B> {
     fn track(&mut self, _: Worker) {
         self.keys.track_changes();
@@ -198,21 +222,7 @@ impl<B: Body> Durable for CountWindows<B> {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((), key_slot)) = self.keys.next_unsaved() else { return true };
-            let rows = &self.counts[key_slot as usize];
-            out.push(key_group(self.keys.hash(key_slot)), self.keys.key(key_slot), &[], NEVER, |value| {
-                value.extend(rows.rows.to_be_bytes());
-                value.extend((rows.panes.len() as u64).to_be_bytes());
-                for pane in &rows.panes {
-                    value.extend(pane.number.to_be_bytes());
-                    value.extend(pane.first.to_be_bytes());
-                    value.extend(pane.last.to_be_bytes());
-                    self.body.encode(pane.slot, value);
-                }
-            });
-        }
-        false
+        self.keys.save(limit, out, encoder(&self.counts, &self.body))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

@@ -65,6 +65,7 @@ impl Distinct {
             }
             self.expiry.pop_front();
             self.seen.detach((), slot);
+            self.seen.copy_due(encoder(&self.origins, Some(within_ns)));
             self.seen.release(&[slot]);
         }
     }
@@ -100,6 +101,15 @@ impl InOrder for Distinct {
     }
 }
 
+/// What is saved of a value.
+fn encoder(origins: &[Origin], within_ns: Option<i64>) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
+    move |seen, (), slot, out| {
+        let Origin { group, first } = origins[slot as usize];
+        let expiry = within_ns.map_or(NEVER, |within_ns| first.saturating_add(within_ns));
+        out.push(group, seen.key(slot), &[], expiry, |value| value.extend(first.to_be_bytes()));
+    }
+}
+
 impl Durable for Distinct {
     fn track(&mut self, _: Worker) {
         self.seen.track_changes();
@@ -110,13 +120,7 @@ impl Durable for Distinct {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((), slot)) = self.seen.next_unsaved() else { return true };
-            let Origin { group, first } = self.origins[slot as usize];
-            let expiry = self.within_ns.map_or(NEVER, |within_ns| first.saturating_add(within_ns));
-            out.push(group, self.seen.key(slot), &[], expiry, |value| value.extend(first.to_be_bytes()));
-        }
-        false
+        self.seen.save(limit, out, encoder(&self.origins, self.within_ns))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

@@ -1,11 +1,13 @@
 //! What stands between a driver and the checkpoints: the state of a core, handed over in slices.
 //!
-//! Where nothing is saved, epochs pass without a trace. A slice is counted in entries, since operators
-//! read no clock; one takes about a millisecond.
+//! Where nothing is saved, epochs pass without a trace. A slice is counted in entries, so that what an
+//! operator does depends on no clock; how long the worker was kept by it is measured for the statistics.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::counters::Counters;
+use super::pauses::Pauses;
 use crate::checkpoint::archive::{Archive, Saver};
 use crate::checkpoint::recovery::Recovered;
 use crate::data::flight::Gauge;
@@ -14,7 +16,7 @@ use crate::dataflow::chaos::Chaos;
 use crate::dataflow::stop::Stop;
 use crate::state::entries::{Durable, Entries, Worker};
 
-/// How many entries are saved before other operators get their turn.
+/// How many entries are saved before rows are taken in again and other operators get their turn.
 const SLICE_ENTRIES: usize = 4096;
 /// Bytes of entries that are sent to the archive at once.
 const PARCEL_BYTES: usize = 1 << 20;
@@ -26,6 +28,7 @@ pub struct Keeping {
     pub recovered: Option<Arc<Recovered>>,
     /// The first epoch.
     pub epoch: u64,
+    pub pauses: Arc<Pauses>,
 }
 
 /// Where an operator stands in a run: what its worker is, and what all operators share.
@@ -42,9 +45,12 @@ pub struct Site<'a> {
 pub struct StateKeeper {
     saver: Option<Saver>,
     counters: Arc<Counters>,
+    pauses: Arc<Pauses>,
     /// Saved and not yet sent.
     entries: Entries,
-    is_saving: bool,
+    /// The epoch that is being saved, and the core's clock when it ended.
+    saving: Option<(u64, i64)>,
+    /// The first epoch of the run.
     epoch: u64,
 }
 
@@ -52,7 +58,7 @@ impl Site<'_> {
     /// Prepares `core` to be saved as `state`, restores it where there is something to restore, and gives
     /// its keeper. What cannot be restored stops the run.
     pub fn keeper(&self, state: &str, core: &mut impl Durable, counters: Arc<Counters>) -> StateKeeper {
-        let Keeping { archive, recovered, epoch } = self.keeping;
+        let Keeping { archive, recovered, epoch, pauses } = self.keeping;
         if archive.is_some() {
             core.track(self.worker);
         }
@@ -62,7 +68,8 @@ impl Site<'_> {
             self.stop.fail(error.to_string());
         }
         let saver = archive.as_ref().map(|a| a.saver(state, self.worker.index));
-        StateKeeper { saver, counters, entries: Entries::default(), is_saving: false, epoch: *epoch }
+        let pauses = pauses.clone();
+        StateKeeper { saver, counters, pauses, entries: Entries::default(), saving: None, epoch: *epoch }
     }
 }
 
@@ -74,25 +81,31 @@ impl StateKeeper {
 }
 
 impl<C: Durable> Keeper<C> for StateKeeper {
-    fn hand_over(&mut self, core: &mut C, epoch: u64, watermark: i64) -> Progress {
-        let Some(saver) = &self.saver else { return Progress::Done };
-        if !self.is_saving {
-            core.begin_save(saver.is_full());
-            self.is_saving = true;
-        }
+    fn begin(&mut self, core: &mut C, epoch: u64, watermark: i64) {
+        let Some(saver) = &self.saver else { return };
+        let started = Instant::now();
+        core.begin_save(saver.is_full());
+        self.saving = Some((epoch, core.clock(watermark)));
+        self.pauses.add(started.elapsed());
+    }
+
+    fn save(&mut self, core: &mut C) -> Progress {
+        let (Some(saver), Some((epoch, clock))) = (&self.saver, self.saving) else { return Progress::Done };
         if saver.is_crowded() {
             return Progress::Yielded;
         }
+        let started = Instant::now();
         let is_all = core.save(SLICE_ENTRIES, &mut self.entries);
         if is_all || self.entries.bytes() >= PARCEL_BYTES {
             self.counters.add_handed_over(self.entries.len());
             saver.save(std::mem::take(&mut self.entries));
         }
+        self.pauses.add(started.elapsed());
         if !is_all {
             return Progress::Yielded;
         }
-        self.is_saving = false;
-        saver.finish(epoch, core.clock(watermark));
+        self.saving = None;
+        saver.finish(epoch, clock);
         Progress::Done
     }
 }

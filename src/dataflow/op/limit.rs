@@ -37,6 +37,7 @@ impl InOrder for Limit {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
+        self.keys.copy_due(encoder(&self.passed));
         self.grow(&slots);
         let mut first = Vec::new();
         for (row, slot) in slots.into_iter().enumerate() {
@@ -56,6 +57,15 @@ impl InOrder for Limit {
     }
 }
 
+/// What is saved of a key.
+fn encoder(passed: &[u64]) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
+    move |keys, (), slot, out| {
+        let passed = passed[slot as usize];
+        let group = key_group(keys.hash(slot));
+        out.push(group, keys.key(slot), &[], NEVER, |value| value.extend(passed.to_be_bytes()));
+    }
+}
+
 impl Durable for Limit {
     fn track(&mut self, _: Worker) {
         self.keys.track_changes();
@@ -66,13 +76,7 @@ impl Durable for Limit {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((), slot)) = self.keys.next_unsaved() else { return true };
-            let passed = self.passed[slot as usize];
-            let group = key_group(self.keys.hash(slot));
-            out.push(group, self.keys.key(slot), &[], NEVER, |value| value.extend(passed.to_be_bytes()));
-        }
-        false
+        self.keys.save(limit, out, encoder(&self.passed))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

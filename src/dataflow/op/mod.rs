@@ -16,6 +16,7 @@ pub mod limit;
 pub mod merge;
 pub mod order;
 pub mod ordered;
+pub mod pauses;
 pub mod rows;
 pub mod running;
 pub mod session;

@@ -37,7 +37,8 @@ pub struct Runs {
     rows: usize,
     /// Whose rows are saved, and under which number the next.
     saver: Option<(Worker, u64)>,
-    saving: Vec<usize>,
+    /// What is being saved: the runs as they were, which are shared and not copied.
+    saving: Vec<Batch>,
 }
 
 #[derive(Debug, Default)]
@@ -102,9 +103,12 @@ impl Runs {
         self.saver = Some((worker, 0));
     }
 
-    /// The runs not saved yet, all if `full`, are what [`Self::save`] saves.
+    /// The runs not saved yet, all if `full`, are what [`Self::save`] saves, as they are now.
     pub fn begin_save(&mut self, full: bool) {
-        self.saving = (0..self.runs.len()).filter(|&i| full || !self.runs[i].is_saved).collect();
+        for run in self.runs.iter_mut().filter(|run| full || !run.is_saved) {
+            run.is_saved = true;
+            self.saving.push(run.batch.clone());
+        }
     }
 
     /// Appends up to `limit` runs, each as one entry whose sub-key begins with `sub`; tells whether that
@@ -112,14 +116,12 @@ impl Runs {
     pub fn save(&mut self, sub: &[u8], limit: usize, out: &mut Entries) -> bool {
         let Some((worker, number)) = &mut self.saver else { return true };
         for _ in 0..limit {
-            let Some(index) = self.saving.pop() else { return true };
-            let run = &mut self.runs[index];
-            run.is_saved = true;
-            let last = *self.clock.of(&run.batch).last().expect("no run is empty");
+            let Some(batch) = self.saving.pop() else { return true };
+            let last = *self.clock.of(&batch).last().expect("no run is empty");
             let (key, sub) = ((worker.index as u32).to_be_bytes(), [sub, &number.to_be_bytes()].concat());
             *number += 1;
             // Released are the rows before the bound.
-            out.push(EVERY_WORKER, &key, &sub, last.saturating_add(1), |value| value.extend(encode(&run.batch)));
+            out.push(EVERY_WORKER, &key, &sub, last.saturating_add(1), |value| value.extend(encode(&batch)));
         }
         false
     }

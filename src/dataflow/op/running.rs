@@ -38,6 +38,7 @@ impl InOrder for Running {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
+        self.keys.copy_due(encoder(&self.accumulators));
         let rows = Rows { slots: &slots, times: &batch.time, places: batch.places(), seq: batch.seq.as_ref() };
         let errors = Errors::default();
         let mut columns = key_columns(&keys, &self.key_types);
@@ -57,6 +58,15 @@ impl InOrder for Running {
     }
 }
 
+/// What is saved of a key.
+fn encoder(accumulators: &[Box<dyn Accumulator>]) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
+    move |keys, (), slot, out| {
+        out.push(key_group(keys.hash(slot)), keys.key(slot), &[], NEVER, |value| {
+            accumulators.iter().for_each(|a| a.encode(slot, value));
+        });
+    }
+}
+
 impl Durable for Running {
     fn track(&mut self, _: Worker) {
         self.keys.track_changes();
@@ -67,13 +77,7 @@ impl Durable for Running {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((), slot)) = self.keys.next_unsaved() else { return true };
-            out.push(key_group(self.keys.hash(slot)), self.keys.key(slot), &[], NEVER, |value| {
-                self.accumulators.iter().for_each(|a| a.encode(slot, value));
-            });
-        }
-        false
+        self.keys.save(limit, out, encoder(&self.accumulators))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

@@ -50,6 +50,10 @@ impl<B: Body> Sessions<B> {
         self.spans[slot as usize].last.saturating_add(self.gap_ns)
     }
 
+    fn copy_due(&mut self) {
+        self.open.copy_due(encoder(&self.spans, self.gap_ns, &self.body));
+    }
+
     /// A session whose first and last rows so far have these times.
     fn begin(&mut self, slot: u32, start: i64, last: i64) {
         self.spans.resize(self.spans.len().max(slot as usize + 1), Span::default());
@@ -60,6 +64,7 @@ impl<B: Body> Sessions<B> {
 
     fn close(&mut self, slot: u32, closed: &mut Vec<u32>) {
         self.open.detach((), slot);
+        self.copy_due();
         self.spans[slot as usize].deadline = None;
         closed.push(slot);
     }
@@ -94,6 +99,7 @@ impl<B: Body> InOrder for Sessions<B> {
                 self.close(slot, &mut closed);
             }
             let (slot, new) = self.open.slot((), hash, key);
+            self.copy_due();
             if new {
                 self.begin(slot, time, time);
             }
@@ -131,6 +137,19 @@ impl<B: Body> InOrder for Sessions<B> {
     }
 }
 
+/// What is saved of a session.
+fn encoder<B: Body>(spans: &[Span], gap_ns: i64, body: &B) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
+    move |open, (), slot, out| {
+        let span = spans[slot as usize];
+        let end = span.last.saturating_add(gap_ns);
+        out.push(key_group(open.hash(slot)), open.key(slot), &[], end, |value| {
+            value.extend(span.start.to_be_bytes());
+            value.extend(span.last.to_be_bytes());
+            body.encode(slot, value);
+        });
+    }
+}
+
 impl<B: Body> Durable for Sessions<B> {
     fn track(&mut self, _: Worker) {
         self.open.track_changes();
@@ -141,16 +160,7 @@ impl<B: Body> Durable for Sessions<B> {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((), slot)) = self.open.next_unsaved() else { return true };
-            let span = self.spans[slot as usize];
-            out.push(key_group(self.open.hash(slot)), self.open.key(slot), &[], self.end(slot), |value| {
-                value.extend(span.start.to_be_bytes());
-                value.extend(span.last.to_be_bytes());
-                self.body.encode(slot, value);
-            });
-        }
-        false
+        self.open.save(limit, out, encoder(&self.spans, self.gap_ns, &self.body))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

@@ -46,7 +46,7 @@ pub fn timer<'scope>(
         next: None,
         count: 0,
         is_first: true,
-        is_unsaved: false,
+        saving: None,
         counters: counters.clone(),
     };
     let keeper = site.keeper(state, &mut core, counters);
@@ -107,9 +107,10 @@ struct Ticks {
     /// The next tick, once the first place is certain.
     next: Option<i64>,
     count: i64,
-    /// Whether ticks are made on this worker, and whether they are to be saved.
+    /// Whether ticks are made on this worker.
     is_first: bool,
-    is_unsaved: bool,
+    /// What is to be saved.
+    saving: Option<[i64; 4]>,
     counters: Arc<Counters>,
 }
 
@@ -157,16 +158,14 @@ impl Durable for Ticks {
     }
 
     fn begin_save(&mut self, _: bool) {
-        self.is_unsaved = self.is_first;
+        let first = self.first.filter(|_| self.is_first);
+        self.saving = first.map(|first| [first, self.last, self.next.unwrap_or(i64::MIN), self.count]);
     }
 
     fn save(&mut self, _: usize, out: &mut Entries) -> bool {
-        let (Some(first), true) = (self.first, std::mem::take(&mut self.is_unsaved)) else { return true };
-        out.push(EVERY_WORKER, &[], &[], NEVER, |value| {
-            for part in [first, self.last, self.next.unwrap_or(i64::MIN), self.count] {
-                value.extend(part.to_be_bytes());
-            }
-        });
+        if let Some(parts) = self.saving.take() {
+            out.push(EVERY_WORKER, &[], &[], NEVER, |value| parts.iter().for_each(|p| value.extend(p.to_be_bytes())));
+        }
         true
     }
 

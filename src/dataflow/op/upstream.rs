@@ -20,14 +20,16 @@ use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
 
+/// A window by its end and its start, so that firing is a range.
+type Window = (i64, i64);
+
 /// See the module's doc.
 pub struct UpstreamWindows<B> {
     start_column: usize,
     end_column: usize,
     body: B,
-    /// By (end, start), so that firing is a range.
-    windows: Table<(i64, i64)>,
-    pending: BTreeSet<(i64, i64)>,
+    windows: Table<Window>,
+    pending: BTreeSet<Window>,
     counters: Arc<Counters>,
 }
 
@@ -53,6 +55,7 @@ impl<B: Body> Core for UpstreamWindows<B> {
                 self.pending.insert(window);
             }
         }
+        self.windows.copy_due(encoder(&self.body));
         self.body.update(&batch, &slots);
     }
 
@@ -64,6 +67,8 @@ impl<B: Body> Core for UpstreamWindows<B> {
             let rows = self.body.emit(groups_of(&self.windows, members, (start, end)), &errors);
             self.counters.add_errors(errors.count());
             send_in_slices(rows, &self.counters, out);
+            self.windows.doom_section((end, start));
+            self.windows.copy_due(encoder(&self.body));
             let slots = self.windows.remove_section((end, start));
             self.body.clear(&slots);
         }
@@ -73,6 +78,15 @@ impl<B: Body> Core for UpstreamWindows<B> {
 
     fn output_delay_ns(&self) -> i64 {
         0
+    }
+}
+
+/// What is saved of a key in a window.
+fn encoder<B: Body>(body: &B) -> impl Fn(&Table<Window>, Window, u32, &mut Entries) {
+    move |windows, (end, start), slot, out| {
+        let sub = [end.to_be_bytes(), start.to_be_bytes()].concat();
+        let group = key_group(windows.hash(slot));
+        out.push(group, windows.key(slot), &sub, end, |value| body.encode(slot, value));
     }
 }
 
@@ -86,13 +100,7 @@ impl<B: Body> Durable for UpstreamWindows<B> {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some(((end, start), slot)) = self.windows.next_unsaved() else { return true };
-            let sub = [end.to_be_bytes(), start.to_be_bytes()].concat();
-            let group = key_group(self.windows.hash(slot));
-            out.push(group, self.windows.key(slot), &sub, end, |value| self.body.encode(slot, value));
-        }
-        false
+        self.windows.save(limit, out, encoder(&self.body))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {

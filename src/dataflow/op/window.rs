@@ -99,7 +99,7 @@ impl<B: Body> TimeWindows<B> {
 
     /// When a window closes for good.
     fn deadline(&self, end: i64) -> i64 {
-        self.assigner.instant(end).saturating_add(self.lateness_ns)
+        deadline(&self.assigner, self.lateness_ns, end)
     }
 
     /// Finds the slots of all rows of `batch`, none of which is late.
@@ -176,6 +176,10 @@ impl<B: Body> TimeWindows<B> {
         self.body.slide(&window, errors)
     }
 
+    fn copy_due(&mut self) {
+        self.panes.copy_due(encoder(&self.assigner, self.lateness_ns, &self.body));
+    }
+
     /// Drops the panes whose last window has fired.
     fn drop_panes(&mut self, end: i64) {
         let over: Vec<Pane> = self
@@ -185,6 +189,8 @@ impl<B: Body> TimeWindows<B> {
             .take_while(|pane| self.assigner.last_end(pane.0) <= end)
             .collect();
         for pane in over {
+            self.panes.doom_section(pane);
+            self.copy_due();
             let slots = self.panes.remove_section(pane);
             self.body.clear(&slots);
         }
@@ -217,6 +223,7 @@ impl<B: Body> Core for TimeWindows<B> {
             batch.take(&kept)
         };
         self.assign_slots(&batch, &panes);
+        self.copy_due();
         self.body.update(&batch, &self.slots);
     }
 
@@ -244,6 +251,21 @@ impl<B: Body> Core for TimeWindows<B> {
     }
 }
 
+/// When the window that ends at `end` closes for good.
+fn deadline(assigner: &Assigner, lateness_ns: i64, end: i64) -> i64 {
+    assigner.instant(end).saturating_add(lateness_ns)
+}
+
+/// What is saved of a key in a pane.
+fn encoder<B: Body>(assigner: &Assigner, lateness_ns: i64, body: &B) -> impl Fn(&Table<Pane>, Pane, u32, &mut Entries) {
+    move |panes, pane, slot, out| {
+        let sub = [pane.0.to_be_bytes(), pane.1.to_be_bytes()].concat();
+        let expiry = deadline(assigner, lateness_ns, assigner.last_end(pane.0));
+        let group = key_group(panes.hash(slot));
+        out.push(group, panes.key(slot), &sub, expiry, |value| body.encode(slot, value));
+    }
+}
+
 impl<B: Body> Durable for TimeWindows<B> {
     fn track(&mut self, _: Worker) {
         self.panes.track_changes();
@@ -254,14 +276,7 @@ impl<B: Body> Durable for TimeWindows<B> {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        for _ in 0..limit {
-            let Some((pane, slot)) = self.panes.next_unsaved() else { return true };
-            let sub = [pane.0.to_be_bytes(), pane.1.to_be_bytes()].concat();
-            let expiry = self.deadline(self.assigner.last_end(pane.0));
-            let group = key_group(self.panes.hash(slot));
-            out.push(group, self.panes.key(slot), &sub, expiry, |value| self.body.encode(slot, value));
-        }
-        false
+        self.panes.save(limit, out, encoder(&self.assigner, self.lateness_ns, &self.body))
     }
 
     /// A pane of whose windows some had fired counts for those that had not: as if they were the first

@@ -1,0 +1,340 @@
+//! Keys to slots, in sections that live and die together.
+//!
+//! A [`Table`] has sections by *sub-key* (a pane, a window; operators without one use a single section),
+//! and a section maps encoded keys to slots. Slots are numbered through the whole table, so that an
+//! operator's values are columns addressed by slot and one call updates a batch whose rows fall into
+//! many sections. Dropping a section gives its slots back at once.
+//!
+//! Every slot carries a mark of when it was last touched or saved, which is what a checkpoint goes by, and
+//! the table counts its bytes. The values themselves belong to the operator.
+//!
+//! # Saving without a pause
+//! [`begin_save`](Table::begin_save) ends a generation; what it left is saved in slices while rows of the
+//! next one are taken in. A slot that is touched, detached or doomed before its turn is *due*: the operator
+//! calls [`copy_due`](Table::copy_due) before it changes any value, and what is saved is as it was.
+
+mod changes;
+mod key;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeBounds};
+
+use hashbrown::HashTable;
+
+use self::changes::{Changes, Mark};
+use self::key::Key;
+use crate::data::Keys;
+use crate::state::entries::Entries;
+
+/// Keyed slots in sections by `S`.
+#[derive(Debug)]
+pub struct Table<S: Ord + Copy> {
+    sections: BTreeMap<S, Slots>,
+    /// The sub-key of each section by its number; those of no section are in `free_sections`.
+    subs: Vec<S>,
+    free_sections: Vec<u32>,
+    /// By slot; those in `free` are vacant.
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    changes: Changes,
+    /// Heap bytes of keys too long to be kept inline.
+    heap_bytes: usize,
+    /// The index of the last section that was removed, for the next one: the panes of a window are
+    /// mostly of one size, and growing an index step by step costs as much as filling it.
+    spare: HashTable<u32>,
+}
+
+/// The keys of one section: slots, found by key.
+#[derive(Debug)]
+pub struct Slots {
+    number: u32,
+    index: HashTable<u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    mark: Mark,
+    /// The number of the slot's section.
+    section: u32,
+    key: Key,
+}
+
+/// An index with more room than so many times its keys is not used again.
+const SPARE_SLACK: usize = 8;
+
+/// What a key is found by in its section. The low bits of a key's hash decide its worker, so that all
+/// keys of a table have some of them in common; left in their place they would crowd the index.
+#[inline]
+fn index_hash(hash: u64) -> u64 {
+    hash.rotate_right(32)
+}
+
+impl<S: Ord + Copy> Default for Table<S> {
+    fn default() -> Self {
+        Table {
+            sections: BTreeMap::new(),
+            subs: Vec::new(),
+            free_sections: Vec::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            changes: Changes::default(),
+            heap_bytes: 0,
+            spare: HashTable::new(),
+        }
+    }
+}
+
+impl<S: Ord + Copy> Table<S> {
+    /// From now on, remembers which slots are touched.
+    pub fn track_changes(&mut self) {
+        self.changes.track();
+    }
+
+    /// Ends a generation: what [`Self::save`] saves is as it is now, the slots touched in the generation, or
+    /// all if `full`.
+    pub fn begin_save(&mut self, full: bool) {
+        self.changes.begin_save(full, self.entries.len() as u32);
+    }
+
+    /// Appends up to `limit` entries as `encode` writes them, beside those that were copied meanwhile; tells
+    /// whether that were all.
+    pub fn save(&mut self, limit: usize, out: &mut Entries, encode: impl Fn(&Table<S>, S, u32, &mut Entries)) -> bool {
+        out.append(self.changes.take_copied());
+        for _ in 0..limit {
+            let Some(slot) = self.next_unsaved() else { return true };
+            encode(self, self.sub(slot), slot, out);
+        }
+        false
+    }
+
+    /// Copies the slots that are due, of which no value has changed yet.
+    pub fn copy_due(&mut self, encode: impl Fn(&Table<S>, S, u32, &mut Entries)) {
+        if !self.changes.has_due() {
+            return;
+        }
+        let mut copied = self.changes.take_copied();
+        for slot in self.changes.take_due() {
+            encode(self, self.sub(slot), slot, &mut copied);
+        }
+        self.changes.give_back(copied);
+    }
+
+    /// A slot that is still to be saved.
+    fn next_unsaved(&mut self) -> Option<u32> {
+        loop {
+            let slot = self.changes.next_candidate()?;
+            let mark = &mut self.entries[slot as usize].mark;
+            if self.changes.is_unsaved(*mark) {
+                *mark = self.changes.saved_mark();
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Counts a use of a slot.
+    #[inline]
+    fn touch(&mut self, slot: u32) {
+        let mark = &mut self.entries[slot as usize].mark;
+        if *mark != self.changes.touched_mark() {
+            *mark = self.changes.touch(*mark, slot);
+        }
+    }
+
+    /// A slot is about to go.
+    fn doom(&mut self, slot: u32) {
+        let mark = &mut self.entries[slot as usize].mark;
+        if self.changes.is_unsaved(*mark) {
+            *mark = self.changes.doom(slot);
+        }
+    }
+
+    /// A section is about to be [removed](Self::remove_section).
+    pub fn doom_section(&mut self, sub: S) {
+        if self.changes.is_saving() {
+            self.section(sub).collect::<Vec<_>>().into_iter().for_each(|slot| self.doom(slot));
+        }
+    }
+
+    /// The sub-key of a live or detached slot.
+    fn sub(&self, slot: u32) -> S {
+        self.subs[self.entries[slot as usize].section as usize]
+    }
+
+    /// The slot of `key` in section `sub`, made if there is none; whether it was made.
+    pub fn slot(&mut self, sub: S, hash: u64, key: &[u8]) -> (u32, bool) {
+        if let Some(slot) = self.find(sub, hash, key) {
+            self.touch(slot);
+            return (slot, false);
+        }
+        let mut section = self.take_out(sub);
+        let slot = self.insert(&mut section, hash, key);
+        self.sections.insert(sub, section);
+        (slot, true)
+    }
+
+    /// Appends the slot of each of the keys `rows` of a batch in section `sub` to `out`. Tells whether
+    /// the section is new.
+    pub fn slots(&mut self, sub: S, keys: &Keys, rows: Range<usize>, out: &mut Vec<u32>) -> bool {
+        let new = !self.sections.contains_key(&sub);
+        // The section is taken out so that the borrow checker lets entries grow beside it.
+        let mut section = self.take_out(sub);
+        for row in rows {
+            let (hash, key) = (keys.hash(row), keys.key(row));
+            let slot = match section.find(&self.entries, hash, key) {
+                Some(slot) => {
+                    self.touch(slot);
+                    slot
+                }
+                None => self.insert(&mut section, hash, key),
+            };
+            out.push(slot);
+        }
+        self.sections.insert(sub, section);
+        new
+    }
+
+    /// A section, out of the map; a new one if there is none.
+    fn take_out(&mut self, sub: S) -> Slots {
+        if let Some(section) = self.sections.remove(&sub) {
+            return section;
+        }
+        let number = match self.free_sections.pop() {
+            Some(number) => {
+                self.subs[number as usize] = sub;
+                number
+            }
+            None => {
+                self.subs.push(sub);
+                self.subs.len() as u32 - 1
+            }
+        };
+        Slots { number, index: std::mem::take(&mut self.spare) }
+    }
+
+    fn insert(&mut self, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
+        let entry = Entry { hash, mark: self.changes.touched_mark(), section: section.number, key: Key::new(key) };
+        self.heap_bytes += entry.key.heap_bytes();
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        section.index.insert_unique(index_hash(hash), slot, |&s| index_hash(self.entries[s as usize].hash));
+        self.changes.inserted(slot);
+        slot
+    }
+
+    /// The slot of a key, if it is there.
+    pub fn find(&self, sub: S, hash: u64, key: &[u8]) -> Option<u32> {
+        self.sections.get(&sub)?.find(&self.entries, hash, key)
+    }
+
+    /// The key of a live or detached slot.
+    pub fn key(&self, slot: u32) -> &[u8] {
+        self.entries[slot as usize].key.bytes()
+    }
+
+    /// The key's hash of a live or detached slot.
+    pub fn hash(&self, slot: u32) -> u64 {
+        self.entries[slot as usize].hash
+    }
+
+    /// The slots of section `sub`, in no order.
+    pub fn section(&self, sub: S) -> impl Iterator<Item = u32> {
+        self.sections.get(&sub).into_iter().flat_map(Slots::iter)
+    }
+
+    /// Sections whose sub-keys lie in `range`, in order, each with its slots in no order.
+    pub fn range(&self, range: impl RangeBounds<S>) -> impl DoubleEndedIterator<Item = (S, &Slots)> {
+        self.sections.range(range).map(|(sub, slots)| (*sub, slots))
+    }
+
+    /// Removes a section that is [doomed](Self::doom_section); its slots in ascending order. They are free
+    /// from now on; the operator clears their values.
+    pub fn remove_section(&mut self, sub: S) -> Vec<u32> {
+        let Some(mut section) = self.sections.remove(&sub) else { return Vec::new() };
+        let mut slots: Vec<u32> = section.iter().collect();
+        // Values are cleared, and new keys get their slots, in the order in which they lie in memory.
+        slots.sort_unstable();
+        self.release(&slots);
+        self.free_sections.push(section.number);
+        // A large index that was nearly empty would be cleared again and again for nothing.
+        if section.index.capacity() <= SPARE_SLACK * section.len() {
+            section.index.clear();
+            self.spare = section.index;
+        }
+        slots
+    }
+
+    /// Takes the slot of a key out of its section. The slot keeps its key and its value until it is
+    /// [released](Self::release); the key may get another slot meanwhile.
+    pub fn detach(&mut self, sub: S, slot: u32) {
+        self.doom(slot);
+        let hash = self.entries[slot as usize].hash;
+        let section = self.sections.get_mut(&sub).expect("the slot is in the section");
+        section.index.find_entry(index_hash(hash), |&s| s == slot).expect("the slot is in the section").remove();
+    }
+
+    /// Frees detached slots; the operator clears their values.
+    pub fn release(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            let entry = &mut self.entries[slot as usize];
+            if cfg!(feature = "checked") {
+                assert!(entry.mark != Mark::VACANT, "a slot is freed once");
+                assert!(!self.changes.is_unsaved(entry.mark), "a slot is freed that is still to be saved");
+            }
+            self.heap_bytes -= entry.key.heap_bytes();
+            *entry = Entry { hash: 0, mark: Mark::VACANT, section: 0, key: Key::new(&[]) };
+        }
+        self.free.extend(slots.iter().rev());
+    }
+
+    /// Live and detached keys over all sections.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Heap bytes of the keys and their index.
+    pub fn bytes(&self) -> usize {
+        let indexes = self.sections.values().map(|s| &s.index).chain([&self.spare]);
+        indexes.map(|index| index.capacity() * 5).sum::<usize>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.free.capacity() * 4
+            + self.heap_bytes
+    }
+}
+
+impl Slots {
+    #[inline]
+    fn find(&self, entries: &[Entry], hash: u64, key: &[u8]) -> Option<u32> {
+        let is = |&slot: &u32| {
+            let entry = &entries[slot as usize];
+            entry.hash == hash && entry.key.bytes() == key
+        };
+        self.index.find(index_hash(hash), is).copied()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.index.iter().copied()
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+}
