@@ -55,8 +55,24 @@ pub const POINTS: &[&str] = &[
     "checkpoint.segment",
     "checkpoint.commit",
     "checkpoint.committed",
-    // Before what an output file had at the end of an epoch is synced.
+    // Before the folder of a new output file is synced, and before what an output file had at the end of an
+    // epoch is.
+    "sink.folder",
     "sink.sync",
+    // Before a part of an output is created, completed (as bytes, as columns), synced, and its folder synced:
+    // all of that happens under a temporary name.
+    "sink.part.create",
+    "sink.part.end",
+    "sink.columns.end",
+    "sink.part.sync",
+    "sink.part.folder",
+    // After the commit: before the part gets its name, and before its folder is synced.
+    "sink.part.rename",
+    "sink.part.renamed",
+    // At a restart: before the part of a commit that a crash cut short gets its name, and before a part that
+    // nobody counts is removed.
+    "sink.part.complete",
+    "sink.part.remove",
 ];
 
 #[cfg(not(feature = "checked"))]

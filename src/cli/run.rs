@@ -23,10 +23,10 @@ use crate::connector::spec::{Input, OnError, OutputFormat, Source};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
-use crate::runtime::checkpoints::{Beginning, Checkpoints, Found, RestoreError};
+use crate::runtime::checkpoints::{Beginning, Checkpoints, RestoreError};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
 use crate::runtime::job::{Job, Saving, Share, run as run_job};
-use crate::runtime::outputs::DefaultOutput;
+use crate::runtime::outputs::{DefaultOutput, parts};
 use crate::runtime::report::Report;
 use crate::state::store::FileStore;
 
@@ -116,6 +116,9 @@ fn run_plan(args: &RunArgs, plan: Plan, mut cluster: Option<(&Membership, &mut P
             return (if is_finished { 0 } else { EXIT_FAILED }, None);
         }
     };
+    if saving.is_some() && !args.quiet {
+        parts(&plan, &output).iter().for_each(complain);
+    }
     let stop = Arc::new(Stop::default());
     let display = Display::new(!args.quiet && std::io::stderr().is_terminal());
     let on_shutdown = saving.as_ref().is_some_and(|s| s.checkpoints.config.checkpoint_on_shutdown);
@@ -186,11 +189,11 @@ fn saving(
     let connections = std::mem::take(&mut peers.checkpoints);
     let found = if members.process == 0 {
         let found = checkpoints.find(plan);
-        peers.share(found.as_ref().ok().map(Found::beginning))?;
+        peers.share(Beginning::of(&found))?;
         found?
     } else {
         let beginning = peers.share::<Beginning>(None)?.ok_or("the first process could not continue its run")?;
-        checkpoints.join(&beginning)?
+        checkpoints.join(&beginning, members.process)?
     };
     Ok(Some(Saving { checkpoints, found, connections }))
 }

@@ -39,11 +39,24 @@ pub struct InputFingerprint {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkRecord {
     pub bytes: u64,
-    /// Running xxh3 of those bytes.
+    /// Running xxh3 of those bytes; 0 for parts, each of which has its own.
     pub checksum: u64,
     /// Whole parts, of sinks that write parts.
     pub parts: u64,
+    /// Those of the parts that readers may not see yet; they may once the record exists.
+    #[serde(default)]
+    pub hidden: Vec<PartRecord>,
     pub rows: u64,
+}
+
+/// A part of an output, completed under its temporary name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// From 1.
+    pub number: u64,
+    pub bytes: u64,
+    /// xxh3 of the whole part.
+    pub checksum: u64,
 }
 
 /// How much of an input's beginning is looked at.

@@ -168,3 +168,12 @@ pub enum OutputFormat {
     Parquet,
     Arrow,
 }
+
+/// When the rows of an output may be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Commit {
+    #[default]
+    AtOnce,
+    /// Not before the checkpoint is committed that they belong to.
+    Checkpoint,
+}

@@ -17,7 +17,7 @@ use crate::checkpoint::recovery::{Invalid, Recovered, RecoveryError, newest_vali
 use crate::checkpoint::retention::{newest_generation, take_generation};
 use crate::connector::intake::{Intake, Partition};
 use crate::connector::position::{PartitionRecord, SinkRecord};
-use crate::connector::sink::Start;
+use crate::connector::sink::{Mark, Records, SinkError, Start};
 use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::render::state_names;
 use crate::dataflow::stop::{Stop, StopReason};
@@ -74,6 +74,8 @@ pub enum RestoreError {
     NotShared { place: String },
     #[error("the timer of `{stream}` follows the clock, and cannot be continued: save no state, or give it an input")]
     ClockTimer { stream: String },
+    #[error(transparent)]
+    Output(#[from] SinkError),
     #[error("{path} is not the file that checkpoint {id} was taken over: it is shorter, or its beginning has changed")]
     InputChanged { path: String, id: u64 },
 }
@@ -92,6 +94,18 @@ pub struct Beginning {
     /// Generation and id of the checkpoint that the run continues from.
     from: Option<(u64, u64)>,
     generation: u64,
+    /// The id of the last checkpoint, where there is nothing to continue.
+    finished: Option<u64>,
+}
+
+impl Beginning {
+    /// `None` where the first process cannot begin.
+    pub fn of(found: &Result<Found, RestoreError>) -> Option<Beginning> {
+        if let Err(RestoreError::Finished { id, .. }) = found {
+            return Some(Beginning { from: None, generation: 0, finished: Some(*id) });
+        }
+        found.as_ref().ok().map(Found::beginning)
+    }
 }
 
 impl Checkpoints {
@@ -125,6 +139,8 @@ impl Checkpoints {
         if let Some(Recovered { record, .. }) = &recovered {
             let id = record.id;
             if record.finished {
+                // It may have died before the last parts of its outputs had their names.
+                records(record).complete()?;
                 return Err(RestoreError::Finished { place, id });
             }
             if record.program.fingerprint != fingerprint(plan) {
@@ -140,9 +156,18 @@ impl Checkpoints {
 
 impl Checkpoints {
     /// What another process than the first begins with, which must find what the first one found.
-    pub fn join(&self, beginning: &Beginning) -> Result<Found, RestoreError> {
+    pub fn join(&self, beginning: &Beginning, process: usize) -> Result<Found, RestoreError> {
         let (place, prefix) = (self.store.place(), &self.config.key_prefix);
-        let Beginning { from, generation } = *beginning;
+        let Beginning { from, generation, finished } = *beginning;
+        if let Some(id) = finished {
+            let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
+            if let Some(listed) = listed.into_iter().rfind(|l| l.id == id)
+                && let Ok(recovered) = open(&*self.store, &listed).map_err(RecoveryError::from)?
+            {
+                Records { process, writers: usize::MAX, ..records(&recovered.record) }.complete()?;
+            }
+            return Err(RestoreError::Finished { place, id });
+        }
         // The first process has just written its generation: who does not see it looks elsewhere.
         if newest_generation(&*self.store, prefix).map_err(RecoveryError::from)? != generation {
             return Err(RestoreError::NotShared { place });
@@ -179,9 +204,9 @@ fn resuming(record: &Checkpoint) -> String {
 
 impl Found {
     /// What the other processes have to know.
-    pub fn beginning(&self) -> Beginning {
+    fn beginning(&self) -> Beginning {
         let from = self.recovered.as_ref().map(|r| (r.record.generation, r.record.id));
-        Beginning { from, generation: self.generation }
+        Beginning { from, generation: self.generation, finished: None }
     }
 
     /// The first epoch of the run.
@@ -205,15 +230,20 @@ impl Found {
         Ok(())
     }
 
-    /// Where the files that a process writes begin.
-    pub fn sinks(&self, process: usize) -> Start {
-        let records = self.recovered.iter().flat_map(|r| &r.record.sinks);
-        let own = records.filter_map(|(name, record)| {
-            let path = name.strip_prefix(&sink_prefix(process))?;
-            Some((path.to_string(), record.clone()))
-        });
-        Start::Recorded(own.collect())
+    /// Where the outputs that a process writes begin, of so many processes that write.
+    pub fn sinks(&self, process: usize, writers: usize) -> Start {
+        let records = self.recovered.as_ref().map_or_else(Records::default, |r| records(&r.record));
+        Start::Recorded(Records { process, writers, ..records })
     }
+}
+
+/// What a checkpoint says of outputs.
+fn records(record: &Checkpoint) -> Records {
+    let own = record.sinks.iter().filter_map(|(name, record)| {
+        let (process, path) = name.split_once(':')?;
+        Some(((process.parse().ok()?, path.to_string()), record.clone()))
+    });
+    Records { by_process: own.collect(), ..Records::default() }
 }
 
 /// What comes before the path of a process's file in the names of sinks.
@@ -236,8 +266,11 @@ pub fn start(
     connections: Vec<Option<TcpStream>>,
 ) -> Running {
     let names = state_names(plan, run.ordered);
+    let mut record = template(plan, &names, found.generation, run.workers * run.share.processes);
+    // Outputs that this run does not write stay known: a later one may continue them.
+    record.sinks = found.recovered.as_ref().map_or_else(BTreeMap::new, |r| r.record.sinks.clone());
     let header = Header {
-        record: template(plan, &names, found.generation, run.workers * run.share.processes),
+        record,
         process: run.share.process,
         processes: run.share.processes,
         epoch: found.epoch(),
@@ -248,7 +281,8 @@ pub fn start(
         listen(stream, archive.clone(), run.stop.clone());
     }
     let share = run.share;
-    let process = Local { intake: run.intake, writer: run.writer, stop: run.stop, share, connections };
+    let process =
+        Local { intake: run.intake, writer: run.writer, stop: run.stop, share, connections, marks: Vec::new() };
     let Checkpoints { store, config, .. } = checkpoints.clone();
     let thread = std::thread::Builder::new()
         .name("checkpoints".to_string())
@@ -312,6 +346,14 @@ fn template(plan: &Plan, names: &[String], generation: u64, workers: usize) -> C
     record
 }
 
+impl Local {
+    /// Shows what the committed checkpoint has. What fails is still hidden, and marked again at the next.
+    fn show(&mut self) -> Result<(), SinkError> {
+        let shown: Vec<Result<(), SinkError>> = std::mem::take(&mut self.marks).iter().map(Mark::show).collect();
+        shown.into_iter().collect()
+    }
+}
+
 /// This process, as the thread sees it.
 struct Local {
     intake: Arc<Intake>,
@@ -320,6 +362,8 @@ struct Local {
     share: Share,
     /// To the other processes, as [`Peers::checkpoints`](super::cluster::Peers) has them.
     connections: Vec<Option<TcpStream>>,
+    /// What the outputs of the last epoch are waiting to show.
+    marks: Vec<Mark>,
 }
 
 impl Process for Local {
@@ -332,11 +376,14 @@ impl Process for Local {
     }
 
     fn sinks(&mut self) -> Result<BTreeMap<String, SinkRecord>, String> {
-        let mut marks = self.writer.take_marks();
+        // The run is ending, and restarts from the checkpoint before.
+        let mut marks = self.writer.take_marks().ok_or("not all of it could be written")?;
         marks.extend(self.intake.rejects.end_epoch().map_err(|e| e.to_string())?);
-        marks.iter().try_for_each(|m| m.sync()).map_err(|e| e.to_string())?;
+        marks.iter().try_for_each(Mark::sync).map_err(|e| e.to_string())?;
         let prefix = sink_prefix(self.share.process);
-        Ok(marks.into_iter().map(|m| (format!("{prefix}{}", m.path), m.record)).collect())
+        let records = marks.iter().map(|m| (format!("{prefix}{}", m.path), m.record.clone())).collect();
+        self.marks = marks;
+        Ok(records)
     }
 
     fn counters(&mut self) -> serde_json::Value {
@@ -344,6 +391,12 @@ impl Process for Local {
     }
 
     fn committed(&mut self, _: u64, last: bool) {
+        if let Err(error) = self.show() {
+            if last {
+                return self.stop.fail(format!("{error}; the same command again shows the rest of the output"));
+            }
+            self.warn(format!("{error}; what was to be seen now is seen after the next checkpoint"));
+        }
         if last && self.intake.has_ended() {
             self.intake.release();
         } else if last {

@@ -95,7 +95,11 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     let started = Instant::now();
     let outputs = route(&job.plan, &job.output);
     let found = job.saving.as_ref().map(|s| &s.found);
-    let start = found.map_or(Start::Anew, |f| f.sinks(job.share.process));
+    let writers = if job.ordered { 1 } else { job.share.processes };
+    let start = found.map_or(Start::Anew, |f| f.sinks(job.share.process, writers));
+    if let Start::Recorded(records) = &start {
+        records.complete()?.iter().for_each(|note| eprintln!("varpulis: {note}"));
+    }
     let epoch = found.map_or(0, Found::epoch);
     let dead_letters = job.dead_letters.as_deref().map(|path| DeadLetters::open(path, &start, epoch)).transpose()?;
     let mut partitions = partitions(&job.plan, job.share);

@@ -11,8 +11,8 @@ use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::format::encode::{EncodedRows, RowEncoder};
-use crate::connector::sink::{self, Destination, Mark, OutputStream, Sink, SinkError, Start};
-use crate::connector::spec::OutputFormat;
+use crate::connector::sink::{self, Destination, Guarantee, Mark, OutputStream, Route, Sink, SinkError, Start};
+use crate::connector::spec::{Commit, OutputFormat};
 use crate::data::Batch;
 use crate::dataflow::op::sink::{Form, WriteError, Writer};
 use crate::dataflow::render::Encoder;
@@ -30,9 +30,7 @@ pub struct DefaultOutput {
 #[derive(Clone, Debug)]
 pub struct Routed {
     stream: OutputStream,
-    destination: Destination,
-    format: OutputFormat,
-    meta: Meta,
+    route: Route,
 }
 
 /// The routes of all outputs, in the order of the plan.
@@ -40,20 +38,39 @@ pub fn route(plan: &Plan, default: &DefaultOutput) -> Vec<Routed> {
     let routed = plan.outputs.iter().map(|output| {
         let schema = plan.nodes[output.node].schema.clone();
         let stream = OutputStream { name: output.name.clone(), schema };
-        let (destination, format) = match &output.target {
-            Target::Default => (default.destination.clone(), default.format),
-            Target::Stdout { format } => (Destination::Stdout, *format),
-            Target::File { path, format } => (Destination::of(path), *format),
+        let (destination, format, commit) = match &output.target {
+            Target::Default => (default.destination.clone(), default.format, Commit::AtOnce),
+            Target::Stdout { format } => (Destination::Stdout, *format, Commit::AtOnce),
+            Target::File { path, format, commit } => (Destination::of(path), *format, *commit),
         };
-        Routed { stream, destination, format, meta: default.meta }
+        Routed { stream, route: Route { destination, format, meta: default.meta, commit } }
     });
     routed.collect()
+}
+
+/// What people expect to be a file and is none where state is saved.
+pub fn parts(plan: &Plan, default: &DefaultOutput) -> Vec<String> {
+    let outputs = route(plan, default);
+    let in_parts = outputs.iter().filter(|o| o.route.guarantee() == Guarantee::AtCheckpoint);
+    let mut notes: Vec<String> = in_parts.filter_map(|o| parts_note(&o.route.destination)).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    notes
+}
+
+fn parts_note(destination: &Destination) -> Option<String> {
+    let what = match destination {
+        Destination::Stdout => return None,
+        Destination::File(path) => path.clone(),
+        Destination::Folder(path) => format!("each output in {path}"),
+    };
+    Some(format!("{what} is a folder of parts, one for each checkpoint that has new rows"))
 }
 
 impl Routed {
     /// How the output's rows reach the writer.
     pub fn form(&self) -> Form {
-        match sink::encoder(&self.destination, self.format, &self.stream, self.meta) {
+        match self.row_encoder() {
             Some(_) => Form::Text,
             None => Form::Columns(self.stream.schema.fields.iter().map(|f| f.data_type.clone()).collect()),
         }
@@ -61,10 +78,14 @@ impl Routed {
 
     /// The output's encoder for one worker.
     pub fn encoder(&self) -> Encoder {
-        match sink::encoder(&self.destination, self.format, &self.stream, self.meta) {
+        match self.row_encoder() {
             Some(mut encoder) => Box::new(move |batch| encode(encoder.as_mut(), batch)),
             None => Box::new(|batch| batch),
         }
+    }
+
+    fn row_encoder(&self) -> Option<Box<dyn RowEncoder>> {
+        sink::encoder(&self.route.destination, self.route.format, &self.stream, self.route.meta)
     }
 }
 
@@ -88,18 +109,18 @@ pub struct Sinks {
 
 impl Sinks {
     pub fn open(outputs: &[Routed], start: &Start) -> Result<Sinks, SinkError> {
-        let mut groups: Vec<(Destination, OutputFormat, Meta, Vec<OutputStream>)> = Vec::new();
+        let mut groups: Vec<(Route, Vec<OutputStream>)> = Vec::new();
         let mut routes = Vec::new();
         for output in outputs {
-            let known = groups.iter().position(|g| g.0 == output.destination && g.1 == output.format);
+            let known = groups.iter().position(|(route, _)| *route == output.route);
             let group = known.unwrap_or_else(|| {
-                groups.push((output.destination.clone(), output.format, output.meta, Vec::new()));
+                groups.push((output.route.clone(), Vec::new()));
                 groups.len() - 1
             });
-            routes.push((group, groups[group].3.len()));
-            groups[group].3.push(output.stream.clone());
+            routes.push((group, groups[group].1.len()));
+            groups[group].1.push(output.stream.clone());
         }
-        let open = |(to, format, meta, streams): &(_, _, _, Vec<_>)| sink::open(to, *format, streams, *meta, start);
+        let open = |(route, streams): &(Route, Vec<_>)| sink::open(route, streams, start);
         Ok(Sinks { sinks: groups.iter().map(open).collect::<Result<_, _>>()?, routes, marks: Vec::new() })
     }
 
@@ -144,11 +165,13 @@ impl Writer for Sinks {
     fn end_epoch(&mut self) -> Result<(), WriteError> {
         self.marks.clear();
         for sink in &mut self.sinks {
-            match sink {
-                Sink::Bytes(sink) => self.marks.extend(sink.mark().map_err(write_error)?),
-                // They are refused where anything is saved, but for a terminal's table.
-                Sink::Batches(_) => {}
-            }
+            self.marks.extend(
+                match sink {
+                    Sink::Bytes(sink) => sink.mark(),
+                    Sink::Batches(sink) => sink.mark(),
+                }
+                .map_err(write_error)?,
+            );
         }
         Ok(())
     }

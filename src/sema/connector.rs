@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::connector::spec::{FileFormat, GeneratorKind, OnError, OutputFormat, TimeUnit};
+use crate::connector::spec::{Commit, FileFormat, GeneratorKind, OnError, OutputFormat, TimeUnit};
 use crate::diagnostic::{Diagnostic, Span, codes, nearest};
 use crate::sema::arguments::{Arguments, Constants, Takes};
 use crate::sema::globals::Globals;
@@ -14,6 +14,8 @@ const KINDS: [&str; 4] = ["file", "generator", "stdin", "stdout"];
 const LATER_KINDS: [&str; 9] = ["kafka", "mqtt", "http", "webhook", "websocket", "tcp", "nats", "redis", "s3"];
 
 const READ_OPTIONS: [&str; 6] = ["path", "format", "follow", "time_unit", "on_error", "dead_letter"];
+/// What the declaration of a file may say: all that `.from` and `.to` know of it.
+const FILE_OPTIONS: [&str; 7] = ["path", "format", "follow", "time_unit", "on_error", "dead_letter", "commit"];
 
 const FILE_FORMATS: [(&str, FileFormat); 8] = [
     ("jsonl", FileFormat::Jsonl),
@@ -44,6 +46,8 @@ const TIME_UNITS: [(&str, TimeUnit); 5] = [
     ("ns", TimeUnit::Nanoseconds),
 ];
 
+const COMMITS: [(&str, Commit); 1] = [("checkpoint", Commit::Checkpoint)];
+
 const ON_ERROR: [(&str, OnError); 3] =
     [("skip", OnError::Skip), ("dead_letter", OnError::DeadLetter), ("fail", OnError::Fail)];
 
@@ -65,6 +69,7 @@ pub struct FileOptions {
     pub follow: bool,
     pub time_unit: Option<TimeUnit>,
     pub on_error: Option<OnError>,
+    pub commit: Option<Commit>,
 }
 
 /// All connectors by name; `None`: wrong, and reported.
@@ -105,7 +110,7 @@ impl Connector {
         match kind {
             "file" => {
                 let mut options = FileOptions::default();
-                options.change(&read(&READ_OPTIONS, constants)?, constants)?;
+                options.change(&read(&FILE_OPTIONS, constants)?, constants)?;
                 Some(Connector::File(options))
             }
             "stdin" => {
@@ -158,7 +163,11 @@ impl Connector {
 
     /// Where `.to(C, …)` writes.
     pub fn sink(&self, args: &[Arg], span: Span, constants: &mut Constants<'_, '_>) -> Option<Target> {
-        let takes = Takes { positional: (0, 0), named: &["path", "format"] };
+        let named: &[&str] = match self {
+            Connector::File(_) => &["path", "format", "commit"],
+            Connector::Stdin(_) | Connector::Generator { .. } | Connector::Stdout { .. } => &["format"],
+        };
+        let takes = Takes { positional: (0, 0), named };
         let args = Arguments::read("`.to`", span, args, &takes, codes::UNKNOWN_OPTION, constants.findings)?;
         match self {
             Connector::File(options) => {
@@ -168,7 +177,8 @@ impl Connector {
                     constants.findings.push(Diagnostic::error(codes::MISSING_OPTION, span, "the file needs `path:`"));
                     return None;
                 };
-                file_target(path, options.format, span, constants.findings)
+                let commit = options.commit.unwrap_or_default();
+                file_target(path, options.format, commit, span, constants.findings)
             }
             Connector::Stdout { format } => {
                 let format = match args.get("format") {
@@ -202,6 +212,9 @@ impl FileOptions {
         }
         if let Some(e) = args.get("on_error") {
             self.on_error = Some(constants.word(e, "`on_error`", &ON_ERROR)?);
+        }
+        if let Some(e) = args.get("commit") {
+            self.commit = Some(constants.word(e, "`commit`", &COMMITS)?);
         }
         if let Some(e) = args.get("dead_letter") {
             let message = "a dead-letter connector is not supported yet";
@@ -245,11 +258,13 @@ fn format_by_name<T: Copy>(
 pub fn file_target(
     path: String,
     format: Option<(String, Span)>,
+    commit: Commit,
     span: Span,
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Target> {
     if let Some((name, at)) = format {
-        return format_by_name(&name, at, &OUTPUT_FORMATS, findings).map(|format| Target::File { path, format });
+        let format = format_by_name(&name, at, &OUTPUT_FORMATS, findings)?;
+        return Some(Target::File { path, format, commit });
     }
     let plain = path.trim_end_matches(".gz").trim_end_matches(".zst");
     let extension = plain.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, e)| e);
@@ -263,7 +278,15 @@ pub fn file_target(
             return None;
         }
     };
-    Some(Target::File { path, format })
+    Some(Target::File { path, format, commit })
+}
+
+/// `commit:` of a path that is written out in `.to`.
+pub fn commit(args: &Arguments<'_>, constants: &mut Constants<'_, '_>) -> Option<Commit> {
+    match args.get("commit") {
+        Some(e) => constants.word(e, "`commit`", &COMMITS),
+        None => Some(Commit::AtOnce),
+    }
 }
 
 fn generator(args: &Arguments<'_>, constants: &mut Constants<'_, '_>) -> Option<Connector> {

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::connector::spec::{Input, OnError, OutputFormat, TimeUnit, Watermark};
+use crate::connector::spec::{Commit, Input, OnError, OutputFormat, TimeUnit, Watermark};
 use crate::data::{DataType, Schema};
 use crate::diagnostic::Span;
 use crate::expr::Expr;
@@ -239,6 +239,7 @@ pub enum Target {
     File {
         path: String,
         format: OutputFormat,
+        commit: Commit,
     },
 }
 

@@ -202,6 +202,11 @@ impl<'e, 'a> InputTable<'e, 'a> {
     fn open(&mut self, connector: &Connector, span: Span, findings: &mut Vec<Diagnostic>) -> Option<(Input, OnError)> {
         match connector {
             Connector::File(options) => {
+                if options.commit.is_some() {
+                    let message = "`commit` is of a file that is written, and this one is read";
+                    findings.push(Diagnostic::error(codes::WRONG_DIRECTION, span, message));
+                    return None;
+                }
                 let format = options.read_format(findings)?;
                 let Some(path) = options.path.clone() else {
                     findings.push(Diagnostic::error(codes::MISSING_OPTION, span, "the file needs `path:`"));

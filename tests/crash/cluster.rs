@@ -9,7 +9,7 @@ const ROWS: u64 = 60_000;
 const KILLS: u64 = 4;
 
 /// A host file with free ports; they may be taken by somebody else before they are used, but hardly ever are.
-fn hosts(case: &Case, processes: usize) -> std::path::PathBuf {
+pub(super) fn hosts(case: &Case, processes: usize) -> std::path::PathBuf {
     let listeners: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let lines: Vec<String> = listeners.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
     let path = case.path("hosts.txt");

@@ -9,6 +9,8 @@
 mod cluster;
 mod damage;
 mod points;
+mod rescale;
+mod sinks;
 mod stop;
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The examples of `docs/language.md` and the README, run: what the documentation shows is what a reader gets.
+//! The examples of `docs/language.md`, `docs/state.md` and the README, run: what the documentation shows is what a reader gets.
 //!
 //! A fenced block whose info string begins with `vpl` is a program. The blocks after it, up to the next
 //! program, belong to it:
@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::diff;
 use crate::process;
 
-const DOCUMENTS: [&str; 2] = ["docs/language.md", "README.md"];
+const DOCUMENTS: [&str; 3] = ["docs/language.md", "docs/state.md", "README.md"];
 
 /// The list that `varpulis functions` prints, as a document.
 const FUNCTIONS: &str = "docs/functions.md";

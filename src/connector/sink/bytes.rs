@@ -1,17 +1,23 @@
 //! Encoded rows to standard output, to one file, or to a folder with a file per stream.
+//!
+//! Where state is saved, a file grows and is cut back after a crash. What cannot be cut (compressed files)
+//! or must not be seen before its checkpoint is a series of parts instead, each with a header of its own.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use flate2::write::GzEncoder;
-use xxhash_rust::xxh3::Xxh3;
 
-use super::part::PartFile;
-use super::{ByteSink, Destination, Mark, OutputStream, SinkError, Start, file_in};
+use super::guarantee::is_in_parts;
+use super::part::{PartFile, Written, sync_folder};
+use super::series::Series;
+use super::{ByteSink, Destination, Mark, OutputStream, Records, SinkError, Start, file_in};
 use crate::connector::paths::split_compression;
 use crate::connector::position::SinkRecord;
-use crate::connector::spec::{Compression, OutputFormat};
+use crate::connector::spec::{Commit, Compression, OutputFormat};
 use crate::data::Schema;
+use crate::failpoint::hit;
 
 /// Collects small writes; larger ones pass through.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -24,28 +30,39 @@ pub struct Files {
     of_stream: Vec<usize>,
 }
 
+/// How files are opened.
+pub struct Opening<'a> {
+    pub format: OutputFormat,
+    pub commit: Commit,
+    pub start: &'a Start,
+}
+
 struct OutFile {
     path: String,
     out: Out,
-    /// What was written, where that is to be recorded.
-    written: Option<Written>,
+    kind: Kind,
 }
 
-/// The length and the running checksum of a file.
-#[derive(Clone)]
-struct Written {
-    bytes: u64,
-    digest: Box<Xxh3>,
+enum Kind {
+    /// Nothing is recorded.
+    Whole,
+    /// The file grows; what was written is recorded.
+    Growing(Written),
+    /// Each part begins with the header.
+    Parts { series: Series, header: Vec<u8> },
 }
 
 enum Out {
     Open(BufWriter<Raw>),
+    /// No row has come since the last part was completed.
+    Between,
     Finished,
 }
 
 enum Raw {
     Stdout(io::Stdout),
     Plain(File),
+    Part(PartFile),
     Gzip(Box<GzEncoder<PartFile>>),
     Zstd(Box<zstd::Encoder<'static, PartFile>>),
 }
@@ -55,28 +72,27 @@ impl Files {
     /// format has one.
     pub fn open(
         destination: &Destination,
-        format: OutputFormat,
         streams: &[OutputStream],
         headers: Vec<Option<Vec<u8>>>,
-        start: &Start,
+        opening: &Opening<'_>,
     ) -> Result<Files, SinkError> {
         match destination {
             Destination::Stdout => {
-                let out = OutFile::new("standard output", Raw::Stdout(io::stdout()));
+                let out = OutFile::new("standard output", Raw::Stdout(io::stdout()), Kind::Whole);
                 Files::one(out, streams, headers)
             }
-            Destination::File(path) => Files::one(OutFile::open(path, start)?, streams, headers),
+            Destination::File(path) => Files::one(OutFile::open(path, opening)?, streams, headers),
             Destination::Folder(folder) => {
                 fs::create_dir_all(folder).map_err(|e| SinkError::io(folder, e))?;
-                let extension = match format {
+                let extension = match opening.format {
                     OutputFormat::Csv => "csv",
                     OutputFormat::Table => "txt",
                     OutputFormat::Jsonl | OutputFormat::Parquet | OutputFormat::Arrow => "jsonl",
                 };
                 let mut files = Vec::new();
                 for (stream, header) in streams.iter().zip(headers) {
-                    let mut file = OutFile::open(&file_in(folder, &stream.name, extension), start)?;
-                    file.write_header(&header.unwrap_or_default())?;
+                    let mut file = OutFile::open(&file_in(folder, &stream.name, extension), opening)?;
+                    file.begin_with(header.unwrap_or_default())?;
                     files.push(file);
                 }
                 Ok(Files { of_stream: (0..files.len()).collect(), files })
@@ -87,13 +103,14 @@ impl Files {
     /// One file of rows without a header.
     pub fn open_text(destination: &Destination, start: &Start) -> Result<Files, SinkError> {
         let stream = OutputStream { name: String::new(), schema: Schema::new(Vec::new()) };
-        Files::open(destination, OutputFormat::Jsonl, &[stream], vec![None], start)
+        let opening = Opening { format: OutputFormat::Jsonl, commit: Commit::AtOnce, start };
+        Files::open(destination, &[stream], vec![None], &opening)
     }
 
     fn one(mut file: OutFile, streams: &[OutputStream], headers: Vec<Option<Vec<u8>>>) -> Result<Files, SinkError> {
         // Formats with a header have one stream per file.
         for header in headers.into_iter().flatten() {
-            file.write_header(&header)?;
+            file.begin_with(header)?;
         }
         Ok(Files { files: vec![file], of_stream: vec![0; streams.len()] })
     }
@@ -119,125 +136,161 @@ impl ByteSink for Files {
 }
 
 impl OutFile {
-    fn new(path: &str, raw: Raw) -> OutFile {
-        let out = Out::Open(BufWriter::with_capacity(BUFFER_BYTES, raw));
-        OutFile { path: path.to_string(), out, written: None }
+    fn new(path: &str, raw: Raw, kind: Kind) -> OutFile {
+        OutFile { path: path.to_string(), out: Out::open(raw), kind }
     }
 
-    fn open(path: &str, start: &Start) -> Result<OutFile, SinkError> {
-        let is_compressed = split_compression(path).1.is_some();
-        match start {
-            Start::Anew => OutFile::create(path),
-            Start::Recorded(_) if is_compressed => {
-                Err(SinkError::NotContinued { path: path.to_string(), format: "compressed" })
+    fn open(path: &str, opening: &Opening<'_>) -> Result<OutFile, SinkError> {
+        match opening.start {
+            Start::Anew => Ok(OutFile::new(path, Raw::create(path).map_err(|e| SinkError::io(path, e))?, Kind::Whole)),
+            Start::Recorded(records) if is_in_parts(path, opening.commit) => {
+                let kind = Kind::Parts { series: Series::open(path, records)?, header: Vec::new() };
+                Ok(OutFile { path: path.to_string(), out: Out::Between, kind })
             }
-            Start::Recorded(records) => {
-                let (file, written) = match records.get(path) {
-                    None => (File::create(path).map_err(|e| SinkError::io(path, e))?, Written::default()),
-                    Some(record) => OutFile::roll_back(path, record)?,
-                };
-                Ok(OutFile { written: Some(written), ..OutFile::new(path, Raw::Plain(file)) })
-            }
+            Start::Recorded(records) => OutFile::continued(path, records),
         }
     }
 
-    /// Opens a file and cuts off what was written after `record`.
-    fn roll_back(path: &str, record: &SinkRecord) -> Result<(File, Written), SinkError> {
+    /// Opens a file that grows, and cuts off what was written after its record.
+    fn continued(path: &str, records: &Records) -> Result<OutFile, SinkError> {
         let failed = |e| SinkError::io(path, e);
+        let Some(record) = records.own(path) else {
+            let file = File::create(path).map_err(failed)?;
+            let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+            hit("sink.folder").and_then(|()| sync_folder(folder)).map_err(failed)?;
+            return Ok(OutFile::new(path, Raw::Plain(file), Kind::Growing(Written::default())));
+        };
         let mut file = File::options().read(true).write(true).open(path).map_err(failed)?;
-        let mut written = Written::default();
-        let mut buffer = vec![0; BUFFER_BYTES];
-        while written.bytes < record.bytes {
-            let wanted = buffer.len().min((record.bytes - written.bytes) as usize);
-            match file.read(&mut buffer[..wanted]).map_err(failed)? {
-                0 => break,
-                read => written.add(&buffer[..read]),
-            }
-        }
-        if written.bytes < record.bytes || written.digest.digest() != record.checksum {
+        let written = Written::of(&mut file, record.bytes).map_err(failed)?;
+        if (written.bytes, written.checksum()) != (record.bytes, record.checksum) {
             return Err(SinkError::Changed { path: path.to_string(), bytes: record.bytes });
         }
         file.set_len(record.bytes).map_err(failed)?;
         file.seek(SeekFrom::Start(record.bytes)).map_err(failed)?;
-        Ok((file, written))
+        Ok(OutFile::new(path, Raw::Plain(file), Kind::Growing(written)))
     }
 
     /// Begins a file with the header of its format; one that is continued has it already.
-    fn write_header(&mut self, header: &[u8]) -> Result<(), SinkError> {
-        match &self.written {
-            Some(written) if written.bytes > 0 => Ok(()),
-            Some(_) | None => self.write(header),
+    fn begin_with(&mut self, text: Vec<u8>) -> Result<(), SinkError> {
+        match &mut self.kind {
+            Kind::Growing(written) if written.bytes > 0 => Ok(()),
+            Kind::Parts { header, .. } => {
+                *header = text;
+                Ok(())
+            }
+            Kind::Growing(_) | Kind::Whole => self.write(&text),
         }
     }
 
     fn mark(&mut self) -> Result<Option<Mark>, SinkError> {
         self.flush()?;
-        let (Some(written), Out::Open(out)) = (&self.written, &self.out) else { return Ok(None) };
+        if matches!(self.kind, Kind::Parts { .. }) {
+            return self.end_part().map(Some).map_err(|e| SinkError::io(&self.path, e));
+        }
+        let (Kind::Growing(written), Out::Open(out)) = (&self.kind, &self.out) else { return Ok(None) };
         let Raw::Plain(file) = out.get_ref() else { return Ok(None) };
-        let record = SinkRecord { bytes: written.bytes, checksum: written.digest.digest(), ..SinkRecord::default() };
+        let record = SinkRecord { bytes: written.bytes, checksum: written.checksum(), ..SinkRecord::default() };
         let file = file.try_clone().map_err(|e| SinkError::io(&self.path, e))?;
-        Ok(Some(Mark { path: self.path.clone(), record, file }))
+        Ok(Some(Mark::of_file(self.path.clone(), record, file)))
     }
 
-    fn create(path: &str) -> Result<OutFile, SinkError> {
-        let raw = match split_compression(path).1 {
-            None => File::create(path).map(Raw::Plain),
-            Some(Compression::Gzip) => PartFile::create(path)
-                .map(|part| Raw::Gzip(Box::new(GzEncoder::new(part, flate2::Compression::default())))),
-            Some(Compression::Zstd) => PartFile::create(path)
-                .and_then(|part| zstd::Encoder::new(part, ZSTD_LEVEL))
-                .map(|encoder| Raw::Zstd(Box::new(encoder))),
-        };
-        Ok(OutFile::new(path, raw.map_err(|e| SinkError::io(path, e))?))
+    /// Completes the part that is being written, if one is, and marks those there are.
+    fn end_part(&mut self) -> io::Result<Mark> {
+        let Kind::Parts { series, .. } = &mut self.kind else { unreachable!("only asked of parts") };
+        if let Out::Open(out) = std::mem::replace(&mut self.out, Out::Between) {
+            hit("sink.part.end")?;
+            series.end(out.into_inner().map_err(|e| e.into_error())?.into_part()?);
+        }
+        Ok(series.mark())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        let done = match &mut self.out {
-            Out::Open(out) => out.write_all(bytes),
-            Out::Finished => Err(io::Error::other("written to after its end")),
-        };
-        if let Some(written) = &mut self.written {
+        self.try_write(bytes).map_err(|e| SinkError::io(&self.path, e))
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if let (Out::Between, Kind::Parts { series, header }) = (&self.out, &self.kind) {
+            let mut out = Out::open(Raw::of_part(series.begin()?, split_compression(&self.path).1)?);
+            out.write_all(header)?;
+            self.out = out;
+        }
+        if let Kind::Growing(written) = &mut self.kind {
             written.add(bytes);
         }
-        done.map_err(|e| SinkError::io(&self.path, e))
+        self.out.write_all(bytes)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
         let done = match &mut self.out {
             Out::Open(out) => out.flush(),
-            Out::Finished => Ok(()),
+            Out::Between | Out::Finished => Ok(()),
         };
         done.map_err(|e| SinkError::io(&self.path, e))
     }
 
+    /// Rows after the last epoch that ended belong to no part.
     fn finish(&mut self) -> Result<(), SinkError> {
-        let done = match std::mem::replace(&mut self.out, Out::Finished) {
-            Out::Open(out) => out.into_inner().map_err(|e| e.into_error()).and_then(Raw::finish),
-            Out::Finished => Ok(()),
+        let done = match (std::mem::replace(&mut self.out, Out::Finished), &self.kind) {
+            (Out::Open(out), Kind::Whole | Kind::Growing(_)) => {
+                out.into_inner().map_err(|e| e.into_error()).and_then(Raw::finish)
+            }
+            (Out::Open(out), Kind::Parts { .. }) => {
+                // What is buffered need not be written to a file that is removed.
+                drop(out.into_parts());
+                Ok(())
+            }
+            (Out::Between | Out::Finished, _) => Ok(()),
         };
         done.map_err(|e| SinkError::io(&self.path, e))
     }
 }
 
-impl Default for Written {
-    fn default() -> Written {
-        Written { bytes: 0, digest: Box::new(Xxh3::new()) }
+impl Out {
+    fn open(raw: Raw) -> Out {
+        Out::Open(BufWriter::with_capacity(BUFFER_BYTES, raw))
     }
-}
 
-impl Written {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        self.digest.update(bytes);
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Out::Open(out) => out.write_all(bytes),
+            Out::Between | Out::Finished => Err(io::Error::other("written to after its end")),
+        }
     }
 }
 
 impl Raw {
+    fn create(path: &str) -> io::Result<Raw> {
+        match split_compression(path).1 {
+            None => File::create(path).map(Raw::Plain),
+            compression @ Some(_) => Raw::of_part(PartFile::create(path)?, compression),
+        }
+    }
+
+    fn of_part(part: PartFile, compression: Option<Compression>) -> io::Result<Raw> {
+        Ok(match compression {
+            None => Raw::Part(part),
+            Some(Compression::Gzip) => Raw::Gzip(Box::new(GzEncoder::new(part, flate2::Compression::default()))),
+            Some(Compression::Zstd) => Raw::Zstd(Box::new(zstd::Encoder::new(part, ZSTD_LEVEL)?)),
+        })
+    }
+
+    /// The file behind it, with all that was written.
+    fn into_part(self) -> io::Result<PartFile> {
+        match self {
+            Raw::Stdout(_) | Raw::Plain(_) => Err(io::Error::other("not written in parts")),
+            Raw::Part(part) => Ok(part),
+            Raw::Gzip(encoder) => encoder.finish(),
+            Raw::Zstd(encoder) => encoder.finish(),
+        }
+    }
+
     fn finish(mut self) -> io::Result<()> {
         match self {
             Raw::Stdout(_) | Raw::Plain(_) => self.flush(),
-            Raw::Gzip(encoder) => encoder.finish()?.finish(),
-            Raw::Zstd(encoder) => encoder.finish()?.finish(),
+            Raw::Part(_) | Raw::Gzip(_) | Raw::Zstd(_) => self.into_part()?.finish(),
         }
     }
 }
@@ -247,6 +300,7 @@ impl Write for Raw {
         match self {
             Raw::Stdout(out) => out.write(bytes),
             Raw::Plain(out) => out.write(bytes),
+            Raw::Part(out) => out.write(bytes),
             Raw::Gzip(out) => out.write(bytes),
             Raw::Zstd(out) => out.write(bytes),
         }
@@ -257,16 +311,18 @@ impl Write for Raw {
             Raw::Stdout(out) => out.flush(),
             Raw::Plain(out) => out.flush(),
             // A flush of the compressor would cut the ratio, for a file that nobody sees yet.
-            Raw::Gzip(_) | Raw::Zstd(_) => Ok(()),
+            Raw::Part(_) | Raw::Gzip(_) | Raw::Zstd(_) => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::connector::format::encode::jsonl::Meta;
-    use crate::connector::sink::{Sink, open};
+    use crate::connector::sink::{Route, Sink, open};
     use crate::data::{Field, Type};
 
     fn streams(names: &[&str]) -> Vec<OutputStream> {
@@ -275,7 +331,7 @@ mod tests {
     }
 
     fn byte_sink(path: &str, names: &[&str], format: OutputFormat) -> Box<dyn ByteSink> {
-        match open(&Destination::of(path), format, &streams(names), Meta::Shown, &Start::Anew).unwrap() {
+        match open(&Route::new(Destination::of(path), format, Meta::Shown), &streams(names), &Start::Anew).unwrap() {
             Sink::Bytes(sink) => sink,
             Sink::Batches(_) => panic!("rows of {format:?} are bytes"),
         }
@@ -332,9 +388,8 @@ mod tests {
     fn several_streams_need_a_folder_where_a_file_has_one_schema() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.csv").to_str().unwrap().to_string();
-        let error = open(&Destination::of(&path), OutputFormat::Csv, &streams(&["A", "B"]), Meta::Shown, &Start::Anew)
-            .err()
-            .unwrap();
+        let route = Route::new(Destination::of(&path), OutputFormat::Csv, Meta::Shown);
+        let error = open(&route, &streams(&["A", "B"]), &Start::Anew).err().unwrap();
         assert!(matches!(&error, SinkError::OneSchema { streams, .. } if streams == &["A", "B"]), "{error}");
         assert_eq!(Destination::of("out.txt.gz").format().unwrap(), OutputFormat::Table);
         assert!(matches!(Destination::of("out.xyz").format(), Err(SinkError::UnknownFormat { .. })));

@@ -9,17 +9,23 @@
 pub mod bytes;
 pub mod columns;
 pub mod dead_letter;
+mod guarantee;
 mod part;
+mod series;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+pub use guarantee::Guarantee;
+use series::Part;
 
 use super::paths::{extension, split_compression};
 use super::position::SinkRecord;
-use super::spec::OutputFormat;
+use super::spec::{Commit, OutputFormat};
 use crate::connector::format::encode::{CsvEncoder, JsonlEncoder, RowEncoder, jsonl::Meta};
 use crate::data::{Batch, Schema};
 use crate::failpoint;
@@ -44,21 +50,48 @@ pub trait ByteSink: Send {
     fn flush(&mut self) -> Result<(), SinkError>;
     fn finish(&mut self) -> Result<(), SinkError>;
 
-    /// Hands over what was written so far, and says how much that is, for each file that can be
-    /// continued there.
+    /// What was written so far is what belongs to the epoch that ends: hands it over, and says how much it
+    /// is, for each file that can be continued there.
     fn mark(&mut self) -> Result<Vec<Mark>, SinkError>;
 }
 
-/// How far a file had been written. It is durable after [`Mark::sync`].
+/// How far an output had been written. It is durable after [`Mark::sync`], and seen by everybody after
+/// [`Mark::show`].
 pub struct Mark {
     pub path: String,
     pub record: SinkRecord,
-    file: File,
+    marked: Marked,
+}
+
+enum Marked {
+    /// A file that grows, which readers see while it is written.
+    File(File),
+    Parts(Vec<Arc<Part>>),
 }
 
 impl Mark {
+    fn of_file(path: String, record: SinkRecord, file: File) -> Mark {
+        Mark { path, record, marked: Marked::File(file) }
+    }
+
+    fn of_parts(path: String, record: SinkRecord, parts: Vec<Arc<Part>>) -> Mark {
+        Mark { path, record, marked: Marked::Parts(parts) }
+    }
+
     pub fn sync(&self) -> Result<(), SinkError> {
-        failpoint::hit("sink.sync").and_then(|()| self.file.sync_all()).map_err(|e| SinkError::io(&self.path, e))
+        let done = match &self.marked {
+            Marked::File(file) => failpoint::hit("sink.sync").and_then(|()| file.sync_all()),
+            Marked::Parts(parts) => Part::sync(parts),
+        };
+        done.map_err(|e| SinkError::io(&self.path, e))
+    }
+
+    /// The checkpoint that names the record is committed: shows what was to wait for it.
+    pub fn show(&self) -> Result<(), SinkError> {
+        match &self.marked {
+            Marked::File(_) => Ok(()),
+            Marked::Parts(parts) => Part::show(parts).map_err(|e| SinkError::io(&self.path, e)),
+        }
     }
 }
 
@@ -67,9 +100,39 @@ impl Mark {
 pub enum Start {
     /// Existing files are replaced, and nothing is recorded.
     Anew,
-    /// Files are cut back to what these records say, by path, and continued; how much is written is
-    /// recorded. Files without a record are replaced.
-    Recorded(BTreeMap<String, SinkRecord>),
+    /// Outputs are cut back to what these records say and continued; how much is written is recorded.
+    /// Outputs without a record are replaced.
+    Recorded(Records),
+}
+
+/// What a checkpoint says of outputs; nothing where the run begins without one.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    pub by_process: BTreeMap<(usize, String), SinkRecord>,
+    /// The process that asks, and how many write: those from 0.
+    pub process: usize,
+    pub writers: usize,
+}
+
+impl Records {
+    /// What a process had written under a path.
+    fn of(&self, process: usize, path: &str) -> Option<&SinkRecord> {
+        self.by_process.get(&(process, path.to_string()))
+    }
+
+    fn own(&self, path: &str) -> Option<&SinkRecord> {
+        self.of(self.process, path)
+    }
+
+    /// Whether this process sees to what that one had written.
+    fn cares_for(&self, process: usize) -> bool {
+        process == self.process || (self.process == 0 && process >= self.writers)
+    }
+
+    /// Does what is left to do for the checkpoint to be committed. What the user is to know of it.
+    pub fn complete(&self) -> Result<Vec<String>, SinkError> {
+        series::complete(self)
+    }
 }
 
 /// Takes batches. The contract is that of [`ByteSink`], but files appear only when finished: dropped
@@ -78,6 +141,9 @@ pub trait BatchSink: Send {
     fn write(&mut self, stream: usize, batch: &Batch) -> Result<(), SinkError>;
     fn flush(&mut self) -> Result<(), SinkError>;
     fn finish(&mut self) -> Result<(), SinkError>;
+
+    /// See [`ByteSink::mark`].
+    fn mark(&mut self) -> Result<Vec<Mark>, SinkError>;
 }
 
 /// A sink with what feeds it.
@@ -120,8 +186,27 @@ pub enum SinkError {
          back, or begin anew with `--restore none`"
     )]
     Changed { path: String, bytes: u64 },
-    #[error("{path}: a {format} file cannot be continued after a crash; write JSONL or CSV, or save no state")]
-    NotContinued { path: String, format: &'static str },
+    #[error("{path}: a table cannot be continued after a crash; write another format, or save no state")]
+    NotContinued { path: String },
+    #[error(
+        "{path}: `commit: \"checkpoint\"` shows rows when a checkpoint has them, and no state is saved; give \
+         --state-dir, or leave `commit` out"
+    )]
+    NoCheckpoints { path: String },
+    #[error(
+        "{path} is a file, and where state is saved this output is a folder with a file for each checkpoint; remove \
+         it, or write elsewhere"
+    )]
+    PartsInFile { path: String },
+    #[error(
+        "{path}: where state is saved this output is a folder with a file for each checkpoint, and its name must tell \
+         what is in them; name it .jsonl, .csv, .parquet or .arrow"
+    )]
+    NamelessParts { path: String },
+    #[error(
+        "{path} is not the part that the checkpoint was taken over; put it back, or begin anew with `--restore none`"
+    )]
+    PartChanged { path: String },
     #[error("{path}: {detail}")]
     Columns { path: String, detail: String },
     #[error("{path}: {source}")]
@@ -138,12 +223,22 @@ impl SinkError {
 }
 
 impl Destination {
-    /// What `-o` means: a folder if it ends in `/` or is one, else a file; `-` is standard output.
+    /// What `-o` means: a folder if it ends in `/` or is one, else a file; `-` is standard output. A folder
+    /// whose name tells a format holds the parts of one output.
     pub fn of(path: &str) -> Destination {
+        let is_folder = || Path::new(path).is_dir() && named_format(path).is_err();
         match path {
             "-" => Destination::Stdout,
-            _ if path.ends_with('/') || Path::new(path).is_dir() => Destination::Folder(path.to_string()),
+            _ if path.ends_with('/') || is_folder() => Destination::Folder(path.to_string()),
             _ => Destination::File(path.to_string()),
+        }
+    }
+
+    /// Where it lies, unless it is standard output.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Destination::Stdout => None,
+            Destination::File(path) | Destination::Folder(path) => Some(path),
         }
     }
 
@@ -190,42 +285,53 @@ pub fn encoder(
     }
 }
 
+/// Where and how the rows of an output leave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    pub destination: Destination,
+    pub format: OutputFormat,
+    pub meta: Meta,
+    pub commit: Commit,
+}
+
+impl Route {
+    /// The route of a file, folder or standard output whose rows may be seen at once.
+    pub fn new(destination: Destination, format: OutputFormat, meta: Meta) -> Route {
+        Route { destination, format, meta, commit: Commit::AtOnce }
+    }
+
+    /// What is promised where state is saved.
+    pub fn guarantee(&self) -> Guarantee {
+        Guarantee::of(&self.destination, self.format, self.commit)
+    }
+}
+
 /// Opens a sink for the given streams.
-pub fn open(
-    destination: &Destination,
-    format: OutputFormat,
-    streams: &[OutputStream],
-    meta: Meta,
-    start: &Start,
-) -> Result<Sink, SinkError> {
-    check_one_schema(destination, format, streams)?;
-    check_continued(destination, format, start)?;
+pub fn open(route: &Route, streams: &[OutputStream], start: &Start) -> Result<Sink, SinkError> {
+    let Route { destination, format, meta, commit } = route;
+    check_one_schema(destination, *format, streams)?;
+    check_continued(route, start)?;
     match format {
         OutputFormat::Jsonl | OutputFormat::Csv => {
-            let encoders = streams.iter().filter_map(|s| encoder(destination, format, s, meta));
+            let encoders = streams.iter().filter_map(|s| encoder(destination, *format, s, *meta));
             let headers = encoders.map(|e| e.header().map(<[u8]>::to_vec)).collect();
-            Ok(Sink::Bytes(Box::new(bytes::Files::open(destination, format, streams, headers, start)?)))
+            let opening = bytes::Opening { format: *format, commit: *commit, start };
+            Ok(Sink::Bytes(Box::new(bytes::Files::open(destination, streams, headers, &opening)?)))
         }
-        OutputFormat::Table => Ok(Sink::Batches(Box::new(table::Tables::open(destination, streams, meta)?))),
+        OutputFormat::Table => Ok(Sink::Batches(Box::new(table::Tables::open(destination, streams, *meta)?))),
         OutputFormat::Parquet | OutputFormat::Arrow => {
-            Ok(Sink::Batches(Box::new(columns::ColumnFiles::open(destination, format, streams)?)))
+            Ok(Sink::Batches(Box::new(columns::ColumnFiles::open(destination, *format, streams, start)?)))
         }
     }
 }
 
-/// Tables on a terminal are for people; the rest of what takes batches appears as a whole, at the end.
-fn check_continued(destination: &Destination, format: OutputFormat, start: &Start) -> Result<(), SinkError> {
-    let format = match (format, start) {
-        (OutputFormat::Jsonl | OutputFormat::Csv, _) | (_, Start::Anew) => return Ok(()),
-        (OutputFormat::Table, Start::Recorded(_)) => "table",
-        (OutputFormat::Parquet, Start::Recorded(_)) => "Parquet",
-        (OutputFormat::Arrow, Start::Recorded(_)) => "Arrow",
-    };
-    match destination {
-        Destination::Stdout => Ok(()),
-        Destination::File(path) | Destination::Folder(path) => {
-            Err(SinkError::NotContinued { path: path.clone(), format })
-        }
+/// Tables are for people, on a terminal; what waits for checkpoints needs some.
+fn check_continued(route: &Route, start: &Start) -> Result<(), SinkError> {
+    let Some(path) = route.destination.path().map(str::to_string) else { return Ok(()) };
+    match (start, route.guarantee(), route.commit) {
+        (Start::Recorded(_), Guarantee::Nothing, _) => Err(SinkError::NotContinued { path }),
+        (Start::Anew, _, Commit::Checkpoint) => Err(SinkError::NoCheckpoints { path }),
+        (Start::Recorded(_) | Start::Anew, ..) => Ok(()),
     }
 }
 

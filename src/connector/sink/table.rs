@@ -5,11 +5,11 @@
 //! Cells beyond [`CELL_CHARS_MAX`] characters are cut, with `…`: this is the one format that does not
 //! keep values whole.
 
-use super::bytes::Files;
-use super::{BatchSink, ByteSink, Destination, OutputStream, SinkError, Start};
+use super::bytes::{Files, Opening};
+use super::{BatchSink, ByteSink, Destination, Mark, OutputStream, SinkError, Start};
 use crate::connector::format::encode::json::{ClockText, Column};
 use crate::connector::format::encode::jsonl::Meta;
-use crate::connector::spec::OutputFormat;
+use crate::connector::spec::{Commit, OutputFormat};
 use crate::data::{Batch, DataType, Type};
 
 /// Rows of one table.
@@ -34,7 +34,8 @@ struct Table {
 
 impl Tables {
     pub fn open(destination: &Destination, streams: &[OutputStream], meta: Meta) -> Result<Tables, SinkError> {
-        let files = Files::open(destination, OutputFormat::Table, streams, vec![None; streams.len()], &Start::Anew)?;
+        let opening = Opening { format: OutputFormat::Table, commit: Commit::AtOnce, start: &Start::Anew };
+        let files = Files::open(destination, streams, vec![None; streams.len()], &opening)?;
         let titled = streams.len() > 1 && !matches!(destination, Destination::Folder(_));
         let streams = streams.iter().map(|s| Table::new(s, titled, meta)).collect();
         Ok(Tables { files, streams, clock: ClockText::default() })
@@ -66,6 +67,11 @@ impl BatchSink for Tables {
     fn finish(&mut self) -> Result<(), SinkError> {
         self.flush()?;
         self.files.finish()
+    }
+
+    /// Tables are refused where anything is saved, but on a terminal, where nothing can be continued.
+    fn mark(&mut self) -> Result<Vec<Mark>, SinkError> {
+        Ok(Vec::new())
     }
 }
 

@@ -75,7 +75,7 @@ impl SharedWriter {
     }
 
     fn with(&self, action: impl FnOnce(&mut Epochs) -> Result<(), WriteError>) {
-        if matches!(self.stop.reason(), Some(StopReason::Closed | StopReason::Failed(_))) {
+        if self.has_failed() {
             return;
         }
         let mut epochs = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,9 +106,14 @@ impl SharedWriter {
         self.with(|e| e.writer.flush());
     }
 
-    /// See [`Writer::take_marks`].
-    pub fn take_marks(&self) -> Vec<Mark> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).writer.take_marks()
+    /// See [`Writer::take_marks`]. After a failure, `None`: rows of the epoch may be missing.
+    pub fn take_marks(&self) -> Option<Vec<Mark>> {
+        let marks = self.shared.lock().unwrap_or_else(PoisonError::into_inner).writer.take_marks();
+        (!self.has_failed()).then_some(marks)
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.stop.reason(), Some(StopReason::Closed | StopReason::Failed(_)))
     }
 
     /// Completes all files, whatever made the run end.
@@ -199,8 +204,9 @@ pub enum Form {
 /// [`in_text_order`](super::lanes::in_text_order).
 pub struct OrderedSink {
     forms: Vec<Form>,
-    /// By output.
-    names: Vec<String>,
+    /// By output: what its rows are saved under. A stream may be written to several places, in several
+    /// forms; all its outputs have its name.
+    labels: Vec<String>,
     is_first: bool,
     epoch: u64,
     /// By output: its place among the outputs by name, which decides between rows of one place.
@@ -226,8 +232,9 @@ impl OrderedSink {
         let ranks: Vec<usize> = (0..names.len()).map(rank).collect();
         let mut by_rank = vec![0; ranks.len()];
         ranks.iter().enumerate().for_each(|(output, rank)| by_rank[*rank] = output);
-        let names = names.iter().map(|n| n.to_string()).collect();
-        OrderedSink { forms, names, is_first: true, epoch, ranks, by_rank, waiting, counters, writer }
+        let ordinal = |i: usize| names[..i].iter().filter(|name| **name == names[i]).count();
+        let labels = (0..names.len()).map(|i| format!("{}/{}", names[i], ordinal(i))).collect();
+        OrderedSink { forms, labels, is_first: true, epoch, ranks, by_rank, waiting, counters, writer }
     }
 
     fn write_columns(&self, stream: usize, released: Vec<Batch>, types: &[DataType]) {
@@ -291,13 +298,13 @@ impl Durable for OrderedSink {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        let mut streams = self.waiting.iter_mut().zip(&self.names);
-        streams.all(|(runs, name)| runs.save(name.as_bytes(), limit, out))
+        let mut streams = self.waiting.iter_mut().zip(&self.labels);
+        streams.all(|(runs, label)| runs.save(label.as_bytes(), limit, out))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let name = entry.sub.split_last_chunk::<8>().map(|(name, _)| name);
-        let stream = self.names.iter().position(|own| Some(own.as_bytes()) == name);
+        let label = entry.sub.split_last_chunk::<8>().map(|(label, _)| label);
+        let stream = self.labels.iter().position(|own| Some(own.as_bytes()) == label);
         // The rows of an output that the program no longer has go with it.
         let Some(stream) = stream.filter(|_| self.is_first) else { return Ok(()) };
         self.waiting[stream].restore(entry, |_, _| true)

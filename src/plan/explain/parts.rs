@@ -1,6 +1,9 @@
 //! The parts that several stages print alike.
 
-use crate::connector::spec::{FileFormat, Input, OnError, OutputFormat, TimeUnit, Watermark, WatermarkStrategy};
+use crate::connector::sink::{Destination, Guarantee};
+use crate::connector::spec::{
+    Commit, FileFormat, Input, OnError, OutputFormat, TimeUnit, Watermark, WatermarkStrategy,
+};
 use crate::data::Schema;
 use crate::data::time::format_duration;
 use crate::expr::Expr;
@@ -169,7 +172,21 @@ pub fn target(target: &Target) -> String {
     match target {
         Target::Default => "default".to_string(),
         Target::Stdout { format } => format!("stdout ({})", output_format(*format)),
-        Target::File { path, format } => format!("{path} ({})", output_format(*format)),
+        Target::File { path, format, .. } => format!("{path} ({})", output_format(*format)),
+    }
+}
+
+/// What a target promises where state is saved.
+pub fn guarantee(target: &Target) -> String {
+    let of = |destination: &Destination, format, commit| Guarantee::of(destination, format, commit).to_string();
+    match target {
+        Target::Default => format!(
+            "{} on standard output, {} in a file",
+            of(&Destination::Stdout, OutputFormat::Jsonl, Commit::AtOnce),
+            of(&Destination::File(String::new()), OutputFormat::Jsonl, Commit::AtOnce)
+        ),
+        Target::Stdout { format } => of(&Destination::Stdout, *format, Commit::AtOnce),
+        Target::File { path, format, commit } => of(&Destination::of(path), *format, *commit),
     }
 }
 

@@ -37,7 +37,9 @@ pub fn text(plan: &Plan) -> String {
         line(format!("   -> {}", parts::columns(&node.schema)));
     }
     for output in &plan.outputs {
-        line(format!("output {}: {} -> {}", output.name, output.node, parts::target(&output.target)));
+        let target = &output.target;
+        line(format!("output {}: {} -> {}", output.name, output.node, parts::target(target)));
+        line(format!("   with saved state: {}", parts::guarantee(target)));
     }
     out
 }

@@ -35,9 +35,10 @@ impl<'a> Chain<'a, '_, '_> {
                     return None;
                 }
                 _ => {
-                    self.arguments(op, &Takes { positional: (1, 1), named: &[] })?;
+                    let args = self.arguments(op, &Takes { positional: (1, 1), named: &["commit"] })?;
                     let path = self.constants().text(value, "the target of `.to`")?;
-                    crate::sema::connector::file_target(path, None, value.span, self.findings)?
+                    let commit = crate::sema::connector::commit(&args, &mut self.constants())?;
+                    crate::sema::connector::file_target(path, None, commit, value.span, self.findings)?
                 }
             },
             Some(_) | None => {

@@ -13,7 +13,7 @@ use crate::connector::columns::{ArrowReader, ParquetReader};
 use crate::connector::format::decoder;
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::partition::{BlockReader, Polled};
-use crate::connector::sink::{Destination, OutputStream, Sink, Start, open};
+use crate::connector::sink::{Destination, OutputStream, Route, Sink, Start, open};
 use crate::connector::spec::{FileFormat, OutputFormat};
 use crate::data::array::{array_of_values, value_at};
 use crate::data::{Batch, DataType, Field, Schema, Type, Value};
@@ -172,7 +172,7 @@ fn what_is_written_to_parquet_and_arrow_reads_back() {
         let path = dir.path().join(name).to_str().unwrap().to_string();
         let stream = OutputStream { name: "Out".into(), schema: schema.clone() };
         let Sink::Batches(mut sink) =
-            open(&Destination::of(&path), format, &[stream], Meta::Shown, &Start::Anew).unwrap()
+            open(&Route::new(Destination::of(&path), format, Meta::Shown), &[stream], &Start::Anew).unwrap()
         else {
             panic!("columns are written in batches")
         };
@@ -210,7 +210,7 @@ fn parts_of_a_row_group_join_to_the_whole() {
     let path = dir.path().join("out.parquet").to_str().unwrap().to_string();
     let stream = OutputStream { name: "Out".into(), schema: schema.clone() };
     let Sink::Batches(mut sink) =
-        open(&Destination::of(&path), OutputFormat::Parquet, &[stream], Meta::Shown, &Start::Anew).unwrap()
+        open(&Route::new(Destination::of(&path), OutputFormat::Parquet, Meta::Shown), &[stream], &Start::Anew).unwrap()
     else {
         panic!("columns are written in batches")
     };
