@@ -1,15 +1,21 @@
 //! Damaged checkpoints: whatever is cut off or changed is seen, the checkpoint before is used, and what is
 //! written in the end is right.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Case, Random, succeed, varpulis};
+use varpulis_runtime::checkpoint::recovery::{newest_valid, open};
+use varpulis_runtime::state::store::{FileStore, StateStore};
+
+use super::{Case, Random, setting, succeed, varpulis};
 
 const ROWS: u64 = 4_000;
 /// Where a file is cut.
 const CUT_BYTES: usize = 4096;
 const FLIPS: u64 = 1000;
+/// Damaged files that a whole run is started over.
+const RUNS: u64 = 6;
 
 fn files(case: &Case, kind: &str) -> Vec<PathBuf> {
     let folder = case.path("state").join("varpulis").join(kind);
@@ -25,45 +31,119 @@ fn verifies(case: &Case) -> bool {
     output.status.success()
 }
 
-/// A run that is killed with two checkpoints behind it.
+/// A run that is killed with checkpoints behind it.
 fn killed_run() -> Case {
     let case = Case::new(ROWS, 11);
-    // Under chaos checkpoints follow each other closely. The second record is
-    // written, which may be the last, and then the process dies.
-    let mut command = case.saving("damaged.jsonl", "state", 2);
-    let status = command.args(["--chaos", "3"]).env("VARPULIS_FAIL", "checkpoint.committed=crash@2").status();
+    // Under chaos checkpoints follow each other closely. The record is written, which may be the last, and
+    // then the process dies.
+    let mut command = case.saving("damaged.jsonl", "state", 1);
+    let status = command.args(["--chaos", "5"]).env("VARPULIS_FAIL", "checkpoint.committed=crash@5").status();
     assert!(!status.unwrap().success());
     assert!(files(&case, "checkpoints").len() > 1);
     case
 }
 
-#[test]
-fn damage_is_seen_and_the_checkpoint_before_is_used() {
-    let case = killed_run();
-    assert!(verifies(&case));
-    let newest = |kind: &str| files(&case, kind).pop().unwrap();
-    let mut random = Random(11);
-    for path in [newest("checkpoints"), newest("segments")] {
-        let whole = fs::read(&path).unwrap();
-        let cuts = (0..whole.len()).step_by(CUT_BYTES).map(|length| whole[..length].to_vec());
-        let flips = (0..FLIPS / 50).map(|_| {
-            let (mut damaged, bit) = (whole.clone(), random.below(whole.len() as u64 * 8));
-            damaged[(bit / 8) as usize] ^= 1 << (bit % 8);
-            damaged
+/// The checkpoints of a folder, the newest last, each with the files that it stands on.
+struct Standing {
+    store: FileStore,
+    checkpoints: Vec<(String, BTreeSet<PathBuf>)>,
+}
+
+impl Standing {
+    fn of(case: &Case) -> Standing {
+        let store = FileStore::open(case.path("state")).unwrap();
+        let path = |name: &str| case.path("state").join(name.replace(':', "/"));
+        let checkpoints = store.list_checkpoints("varpulis").unwrap().into_iter().map(|listed| {
+            let recovered = open(&store, &listed).unwrap().unwrap();
+            let names = recovered.record.segments.iter().map(|s| s.name.as_str()).chain([listed.name.as_str()]);
+            (listed.name.clone(), names.map(path).collect())
         });
-        for damaged in cuts.chain(flips) {
-            fs::write(&path, damaged).unwrap();
-            assert!(!verifies(&case), "{}", path.display());
-        }
-        fs::write(&path, whole).unwrap();
+        let checkpoints = checkpoints.collect();
+        Standing { store, checkpoints }
     }
-    // What the newest checkpoint stands on is gone: the one before is as good.
-    let newest = newest("checkpoints");
-    fs::write(&newest, b"").unwrap();
-    let output = case.saving("damaged.jsonl", "state", 1).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("does not hold"), "{said}");
-    case.compare("damaged.jsonl", true, "after damage");
+
+    /// With `path` damaged: the newest checkpoint without it is found, and all newer ones are named.
+    fn check(&self, path: &PathBuf, context: &str) {
+        let sound = self.checkpoints.iter().rposition(|(_, files)| !files.contains(path));
+        let (found, invalid) = newest_valid(&self.store, "varpulis").unwrap();
+        let found = found.map(|r| (r.record.generation, r.record.id));
+        let wanted = sound.map(|at| varpulis_runtime::state::manifest::parse_manifest_name(&self.checkpoints[at].0));
+        assert_eq!(found, wanted.flatten(), "{context}");
+        let named: Vec<&str> = invalid.iter().rev().map(|i| i.name.as_str()).collect();
+        let newer: Vec<&str> =
+            self.checkpoints[sound.map_or(0, |at| at + 1)..].iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(named, newer, "{context}");
+    }
+}
+
+fn flip(whole: &[u8], random: &mut Random) -> (u64, Vec<u8>) {
+    let (mut damaged, bit) = (whole.to_vec(), random.below(whole.len() as u64 * 8));
+    damaged[(bit / 8) as usize] ^= 1 << (bit % 8);
+    (bit, damaged)
+}
+
+/// Every file is cut at every 4 KB, and a thousand bits are flipped, each alone.
+#[test]
+fn damage_is_seen_wherever_it_is() {
+    let seed = setting("CRASH_SEED", std::process::id().into());
+    println!("CRASH_SEED={seed}");
+    let mut random = Random(seed ^ 6);
+    let case = killed_run();
+    let standing = Standing::of(&case);
+    let files: Vec<PathBuf> = files(&case, "checkpoints").into_iter().chain(files(&case, "segments")).collect();
+    let named = |path: &&PathBuf| standing.checkpoints.iter().any(|(_, files)| files.contains(*path));
+    let files: Vec<&PathBuf> = files.iter().filter(named).collect();
+    for path in &files {
+        let whole = fs::read(path).unwrap();
+        for length in (0..whole.len()).step_by(CUT_BYTES) {
+            fs::write(path, &whole[..length]).unwrap();
+            standing.check(path, &format!("{} cut at {length}", path.display()));
+        }
+        fs::write(path, whole).unwrap();
+    }
+    for _ in 0..FLIPS {
+        let path = files[random.below(files.len() as u64) as usize];
+        let whole = fs::read(path).unwrap();
+        let (bit, damaged) = flip(&whole, &mut random);
+        fs::write(path, damaged).unwrap();
+        standing.check(path, &format!("CRASH_SEED={seed}: bit {bit} of {}", path.display()));
+        fs::write(path, whole).unwrap();
+    }
+    println!("{} files cut at every {CUT_BYTES} bytes, {FLIPS} bits flipped: all seen", files.len());
+}
+
+/// The same through the program, from the damaged file to the last row of output.
+#[test]
+fn the_checkpoint_before_is_used() {
+    let seed = setting("CRASH_SEED", std::process::id().into());
+    println!("CRASH_SEED={seed}");
+    let mut random = Random(seed ^ 7);
+    for run in 0..RUNS {
+        let case = killed_run();
+        assert!(verifies(&case));
+        // Under the newest checkpoint alone, or one that many stand on.
+        let kinds = [
+            files(&case, "checkpoints").pop(),
+            files(&case, "segments").pop(),
+            files(&case, "segments").first().cloned(),
+        ];
+        let path = kinds[run as usize % 3].clone().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let damaged = if run < 3 { flip(&whole, &mut random).1 } else { whole[..whole.len() / 2].to_vec() };
+        fs::write(&path, damaged).unwrap();
+        let context = format!("CRASH_SEED={seed}, run {run}");
+        assert!(!verifies(&case), "{context}");
+        let output = case.saving("damaged.jsonl", "state", 1).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("does not hold") || said.contains("none of its checkpoints holds"), "{context}: {said}");
+        if !output.status.success() {
+            assert_eq!(output.status.code(), Some(1), "{context}: {said}");
+            let mut anew = case.saving("damaged.jsonl", "state", 1);
+            anew.args(["--restore", "none"]);
+            succeed(anew);
+        }
+        case.compare("damaged.jsonl", true, &context);
+    }
 }
 
 #[test]
