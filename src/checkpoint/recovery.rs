@@ -77,6 +77,13 @@ fn open_segment(store: &dyn StateStore, named: &SegmentRecord) -> Result<Result<
 }
 
 impl Recovered {
+    /// The entries of a state are not to be read: it begins empty, or is no longer there.
+    pub fn forget(&mut self, state: &str) {
+        self.record.window_states.remove(state);
+        self.record.pattern_states.remove(state);
+        self.record.operator_states.remove(state);
+    }
+
     /// Gives `core` the entries of a state that are its worker's. A state that the checkpoint does not
     /// have stays empty.
     pub fn restore(&self, state: &str, worker: Worker, core: &mut dyn Durable) -> Result<(), RecoveryError> {

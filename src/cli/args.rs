@@ -59,6 +59,8 @@ pub enum CheckpointAction {
         #[arg(long, value_name = "DIR")]
         state_dir: PathBuf,
     },
+    /// Say what a run with these flags would continue from, and start nothing; exit 1 if it would not start
+    Plan(Box<RunArgs>),
     /// Delete a checkpoint, and what only it needs; no run may be under way
     Delete {
         id: u64,
@@ -119,6 +121,12 @@ pub struct RunArgs {
     /// What to continue from: latest, the id of a checkpoint, or none to begin anew
     #[arg(long, default_value = "latest", value_name = "WHICH", value_parser = parse_restore)]
     pub restore: Restore,
+    /// Continue states whose input has changed with the program or the files
+    #[arg(long)]
+    pub allow_changed: bool,
+    /// Continue although states or rows are lost that the program no longer has a place for
+    #[arg(long)]
+    pub allow_drop: bool,
     /// Leave _stream and _time out of the rows
     #[arg(long)]
     pub no_meta: bool,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::args::{CheckpointAction, CheckpointArgs};
+use super::run::plan;
 use super::{EXIT_FAILED, complain, say};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::recovery::open;
@@ -18,6 +19,7 @@ pub fn run(args: CheckpointArgs) -> u8 {
         CheckpointAction::List { state_dir } => with(state_dir, |s| list(s, &prefix)),
         CheckpointAction::Show { id, state_dir } => with(state_dir, |s| show(s, &prefix, *id)),
         CheckpointAction::Verify { id, state_dir } => with(state_dir, |s| verify(s, &prefix, *id)),
+        CheckpointAction::Plan(args) => return plan(args),
         CheckpointAction::Delete { id, state_dir } => with(state_dir, |s| delete(s, &prefix, *id)),
     };
     done.unwrap_or_else(|error| {

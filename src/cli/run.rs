@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use super::args::{FindingsFormat, RunArgs};
 use super::program::{compile_program, print_findings};
 use super::progress::Display;
-use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain};
+use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain, say};
 use crate::checkpoint::archive::Archive;
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Want;
@@ -23,7 +23,8 @@ use crate::connector::spec::{Input, OnError, OutputFormat, Source};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
-use crate::runtime::checkpoints::{Beginning, Checkpoints, RestoreError};
+use crate::runtime::changes::Allowed;
+use crate::runtime::checkpoints::{Beginning, Checkpoints, Intended, RestoreError};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
 use crate::runtime::job::{Job, Saving, Share, run as run_job};
 use crate::runtime::outputs::{DefaultOutput, parts};
@@ -107,7 +108,8 @@ fn run_plan(args: &RunArgs, plan: Plan, mut cluster: Option<(&Membership, &mut P
             (members.share(), Transport::Network { process: members.process, sockets })
         }
     };
-    let saving = match saving(args, &plan, cluster) {
+    let intended = Intended { plan: &plan, output: &output, ordered: is_ordered(args, &plan), allowed: allowed(args) };
+    let saving = match saving(args, intended, cluster) {
         Ok(saving) => saving,
         Err(error) => {
             complain(&error);
@@ -150,12 +152,11 @@ fn job(
     transport: Transport,
     saving: Option<Saving>,
 ) -> Job {
-    let live = plan.sources.iter().any(|s| s.input.is_live());
     Job {
         saving,
         workers: args.workers as usize,
         output,
-        ordered: args.ordered || !(args.unordered || live),
+        ordered: is_ordered(args, &plan),
         dead_letters: args.dead_letter.clone(),
         chaos_seed: args.chaos,
         limits: Limits { block_bytes: args.block_bytes, in_flight_bytes: args.in_flight_bytes },
@@ -165,30 +166,33 @@ fn job(
     }
 }
 
+fn is_ordered(args: &RunArgs, plan: &Plan) -> bool {
+    let is_live = plan.sources.iter().any(|s| s.input.is_live());
+    args.ordered || !(args.unordered || is_live)
+}
+
+fn allowed(args: &RunArgs) -> Allowed {
+    Allowed { changed: args.allow_changed, drop: args.allow_drop }
+}
+
 /// Where the run saves its state, by its flags, and what it finds there. Of several processes the first
 /// looks, and the others begin with what it found.
 fn saving(
     args: &RunArgs,
-    plan: &Plan,
+    intended: Intended<'_>,
     cluster: Option<(&Membership, &mut Peers)>,
 ) -> Result<Option<Saving>, Box<dyn std::error::Error>> {
-    let Some(dir) = &args.state_dir else { return Ok(None) };
-    let mut config = CheckpointConfig::default();
-    if let Some(interval_ns) = args.checkpoint_interval {
-        config.interval = Duration::from_nanos(interval_ns.unsigned_abs());
-    }
-    if plan.sources.iter().any(|s| matches!(s.input, Input::Stdin { .. })) && !args.quiet {
+    let Some(checkpoints) = checkpoints(args)? else { return Ok(None) };
+    if intended.plan.sources.iter().any(|s| matches!(s.input, Input::Stdin { .. })) && !args.quiet {
         complain("warning: standard input cannot be read again: a crash loses the rows read since the last checkpoint");
     }
-    let store = Arc::new(FileStore::open(dir)?);
-    let checkpoints = Checkpoints { store, config, restore: args.restore };
     let Some((members, peers)) = cluster else {
-        let found = checkpoints.find(plan)?;
+        let found = checkpoints.find(intended)?;
         return Ok(Some(Saving { checkpoints, found, connections: Vec::new() }));
     };
     let connections = std::mem::take(&mut peers.checkpoints);
     let found = if members.process == 0 {
-        let found = checkpoints.find(plan);
+        let found = checkpoints.find(intended);
         peers.share(Beginning::of(&found))?;
         found?
     } else {
@@ -196,6 +200,56 @@ fn saving(
         checkpoints.join(&beginning, members.process)?
     };
     Ok(Some(Saving { checkpoints, found, connections }))
+}
+
+fn checkpoints(args: &RunArgs) -> Result<Option<Checkpoints>, Box<dyn std::error::Error>> {
+    let Some(dir) = &args.state_dir else { return Ok(None) };
+    let mut config = CheckpointConfig::default();
+    if let Some(interval_ns) = args.checkpoint_interval {
+        config.interval = Duration::from_nanos(interval_ns.unsigned_abs());
+    }
+    let store = Arc::new(FileStore::open(dir)?);
+    Ok(Some(Checkpoints { store, config, restore: args.restore }))
+}
+
+/// `varpulis checkpoint plan`: what a run with these flags would go on from.
+pub fn plan(args: &RunArgs) -> u8 {
+    let plan = match compile(args) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    match compare(args, &plan) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error);
+            EXIT_FAILED
+        }
+    }
+}
+
+fn compare(args: &RunArgs, plan: &Plan) -> Result<u8, Box<dyn std::error::Error>> {
+    let output = default_output(args)?;
+    let intended = Intended { plan, output: &output, ordered: is_ordered(args, plan), allowed: allowed(args) };
+    let checkpoints = checkpoints(args)?.ok_or("--state-dir says where the checkpoints are")?;
+    let looked = checkpoints.look()?;
+    looked.notes.iter().for_each(|note| say(format!("{note}\n")));
+    let Some(recovered) = looked.recovered else {
+        say("no checkpoint: the run would begin anew\n");
+        return Ok(0);
+    };
+    let comparison = intended.compare(&recovered.record, &intended.described());
+    say(format!("checkpoint {}\n{}", recovered.record.id, comparison.to_text(true)));
+    Ok(match comparison.needs(intended.allowed) {
+        Some(options) if options.is_empty() => 0,
+        Some(options) => {
+            say(format!("{} continues\n", options.join(" ")));
+            EXIT_FAILED
+        }
+        None => {
+            say("it cannot be continued\n");
+            EXIT_FAILED
+        }
+    })
 }
 
 /// Peers of a worker that panicked would wait for it for ever, so a panic ends the process, unless it becomes

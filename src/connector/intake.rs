@@ -69,6 +69,8 @@ pub struct Partition {
     /// Index of the plan's source that it belongs to.
     pub source: usize,
     pub name: String,
+    /// What checkpoints call it: its name, with more where several sources read what has it.
+    pub key: String,
     /// Its place among all partitions of the program, by name: the first half of `_seq`.
     pub rank: u32,
     /// Whether it may be silent and never end.
@@ -177,6 +179,7 @@ impl Partition {
     pub fn new(source: usize, outputs: usize, name: String, live: bool, open: Opener) -> Partition {
         Partition {
             source,
+            key: name.clone(),
             name,
             rank: 0,
             live,
@@ -257,7 +260,7 @@ impl Intake {
                 return Err(error);
             }
             let first = first_time(&arrive(source, &block, &mut decoded, 0, i64::MAX));
-            *lock(&partition.progress) = Progress::new(first.unwrap_or(i64::MIN), source.outputs.len());
+            lock(&partition.progress).begins_at(first.unwrap_or(i64::MIN));
         }
         Ok(())
     }

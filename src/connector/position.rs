@@ -22,6 +22,9 @@ pub struct PartitionRecord {
     /// By output of the source: a watermark that moved on while the partition was silent.
     pub floors: Vec<i64>,
     pub rows: u64,
+    /// Its number among all partitions, by which rows of equal time go; rows that wait bear it.
+    #[serde(default)]
+    pub rank: u32,
     /// Size of the input and checksum of its first bytes, where it is a file: whether it is still the same.
     pub fingerprint: Option<InputFingerprint>,
 }

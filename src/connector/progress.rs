@@ -101,6 +101,16 @@ impl Progress {
         }
     }
 
+    /// How many outputs the source has.
+    pub fn outputs(&self) -> usize {
+        self.floors.len()
+    }
+
+    /// Learns the time of the first row, before any block is claimed.
+    pub fn begins_at(&mut self, first_time: i64) {
+        self.first_time = first_time;
+    }
+
     /// Claims the next block.
     pub fn claim(&mut self) -> Claim {
         self.claimed += 1;

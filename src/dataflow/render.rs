@@ -23,7 +23,7 @@ use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
 use crate::data::Batch;
-use crate::plan::physical::{Node, NodeId, Op, Plan};
+use crate::plan::physical::{NodeId, Op, Plan};
 use crate::state::entries::Worker;
 
 /// Turns rows of an output into what its writer takes: encoded text, or the same columns.
@@ -46,6 +46,8 @@ pub struct Context {
     pub keeping: Keeping,
     /// By output.
     pub forms: Vec<Form>,
+    /// By output: under what the ordered sink saves rows that wait in it.
+    pub held_as: Vec<String>,
     pub chaos_seed: Option<u64>,
 }
 
@@ -91,7 +93,8 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             }
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| rows(*i)).collect();
-                timer(scope, &name, &timer_state(&node.stream), inputs, *period_ns, counters, site(id))
+                let state = plan.state_name(id).expect("a timer over inputs keeps its ticks");
+                timer(scope, &name, &state, inputs, *period_ns, counters, site(id))
             }
         };
         nodes.push(Rendered { ports });
@@ -105,11 +108,6 @@ fn reweighed(batch: Batch) -> Batch {
     Batch { flight, ..batch }
 }
 
-/// The name of a timer's state.
-fn timer_state(stream: &str) -> String {
-    format!("{stream}/timer/0")
-}
-
 /// The name of the state of the sink of output `index`; of the ordered one, which all outputs share.
 fn sink_state(output: Option<&str>) -> String {
     format!("{}/sink/0", output.unwrap_or_default())
@@ -117,16 +115,11 @@ fn sink_state(output: Option<&str>) -> String {
 
 /// The names of all states that each worker hands over.
 pub fn state_names(plan: &Plan, ordered: bool) -> Vec<String> {
-    let of_node = |node: &Node| match &node.op {
-        Op::Keyed { keyed, .. } => Some(keyed.state.name()),
-        Op::Timer { inputs, .. } if !inputs.is_empty() => Some(timer_state(&node.stream)),
-        Op::Timer { .. } | Op::Source { .. } | Op::Chain { .. } | Op::Merge { .. } | Op::Late { .. } => None,
-    };
     let sinks: Vec<String> = match ordered {
         true => vec![sink_state(None)],
         false => plan.outputs.iter().map(|o| sink_state(Some(&o.name))).collect(),
     };
-    plan.nodes.iter().filter_map(of_node).chain(sinks).collect()
+    (0..plan.nodes.len()).filter_map(|id| plan.state_name(id)).chain(sinks).collect()
 }
 
 /// How many sinks of a worker write, and so have to leave an epoch; of the ordered sink only the first does.
@@ -157,7 +150,8 @@ fn render_outputs<'a>(context: &'a Context, nodes: &[Rendered<'_>], site: &dyn F
     }
     let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
     let counters = context.output_counters.clone();
-    let mut core = OrderedSink::new(&names, context.forms.clone(), epoch, counters, writer.clone());
+    let held_as = context.held_as.clone();
+    let mut core = OrderedSink::new(&names, held_as, context.forms.clone(), epoch, counters, writer.clone());
     let site = site(998);
     let keeper = site.keeper(&sink_state(None), &mut core, Arc::default());
     let inputs = (0..outputs.len()).map(|i| (encoded(i), DistributorPact(|_: usize| ToFirst))).collect();

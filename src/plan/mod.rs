@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod build;
+pub mod definition;
 pub mod explain;
 pub mod logical;
 pub mod lower;

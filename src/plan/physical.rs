@@ -159,6 +159,19 @@ impl Keyed {
 }
 
 impl Plan {
+    /// The name of the state that a node keeps, if it keeps one.
+    pub fn state_name(&self, id: NodeId) -> Option<String> {
+        let node = &self.nodes[id];
+        match &node.op {
+            Op::Keyed { keyed, .. } => Some(keyed.state.name()),
+            Op::Timer { inputs, .. } if !inputs.is_empty() => {
+                let is_timer = |n: &&Node| matches!(n.op, Op::Timer { .. }) && n.stream == node.stream;
+                Some(format!("{}/timer/{}", node.stream, self.nodes[..id].iter().filter(is_timer).count()))
+            }
+            Op::Timer { .. } | Op::Source { .. } | Op::Chain { .. } | Op::Merge { .. } | Op::Late { .. } => None,
+        }
+    }
+
     /// Checks the invariants of the module's doc; a broken one is a mistake in the planner.
     pub fn validate(&self) -> Result<(), String> {
         let mut states = std::collections::BTreeSet::new();

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::changes::{Allowed, Comparison, Described, compare};
 use super::cluster::{read_message, write_message};
+use super::inputs::all_partitions;
 use super::job::Share;
+use super::outputs::{DefaultOutput, route};
 use crate::checkpoint::archive::{self, Archive, Header, Process};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Message;
@@ -22,7 +24,7 @@ use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::render::state_names;
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::plan::physical::{KeyedKind, Op, Plan};
-use crate::state::manifest::{Checkpoint, ProgramRecord, StateSummary, WindowCheckpoint};
+use crate::state::manifest::{Checkpoint, StateSummary, WindowCheckpoint};
 use crate::state::store::SharedStore;
 
 /// Where and when a run saves its state, and what it begins with.
@@ -64,9 +66,11 @@ pub enum RestoreError {
     )]
     Finished { place: String, id: u64 },
     #[error(
-        "{place}: checkpoint {id} is of another program, or of the same over other inputs; `--restore none` begins anew"
+        "{place}: checkpoint {id} is of another program, or of the same over other inputs\n{changes}{}; \
+         `--restore none` begins anew",
+        match needs { Some(options) => format!("{} continues even so", options.join(" ")), None => "it cannot be continued".to_string() }
     )]
-    OtherProgram { place: String, id: u64 },
+    OtherProgram { place: String, id: u64, changes: String, needs: Option<Vec<&'static str>> },
     #[error(
         "{place}: this process does not see what the first one wrote there; the state of several processes lies in one \
          place that all of them reach"
@@ -80,20 +84,45 @@ pub enum RestoreError {
     InputChanged { path: String, id: u64 },
 }
 
+/// What is to be run.
+#[derive(Clone, Copy)]
+pub struct Intended<'a> {
+    pub plan: &'a Plan,
+    pub output: &'a DefaultOutput,
+    pub ordered: bool,
+    /// What may differ from the checkpoint's program.
+    pub allowed: Allowed,
+}
+
+/// The checkpoint that a run would begin with.
+#[derive(Debug, Default)]
+pub struct Looked {
+    pub recovered: Option<Recovered>,
+    /// What the user is to know of it.
+    pub notes: Vec<String>,
+}
+
 /// What a run found, before anything is started.
 pub struct Found {
     pub recovered: Option<Arc<Recovered>>,
     /// What the user is to know of it.
     pub notes: Vec<String>,
     generation: u64,
+    comparison: Comparison,
+    /// The program, for the records; only the first process writes any.
+    described: Described,
 }
 
 /// What the first process tells the others of what it found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Beginning {
     /// Generation and id of the checkpoint that the run continues from.
     from: Option<(u64, u64)>,
     generation: u64,
+    /// States that begin empty although the checkpoint has them.
+    lost: Vec<String>,
+    floors: Vec<Vec<i64>>,
+    is_other_plan: bool,
     /// The id of the last checkpoint, where there is nothing to continue.
     finished: Option<u64>,
 }
@@ -102,7 +131,7 @@ impl Beginning {
     /// `None` where the first process cannot begin.
     pub fn of(found: &Result<Found, RestoreError>) -> Option<Beginning> {
         if let Err(RestoreError::Finished { id, .. }) = found {
-            return Some(Beginning { from: None, generation: 0, finished: Some(*id) });
+            return Some(Beginning { finished: Some(*id), ..Beginning::default() });
         }
         found.as_ref().ok().map(Found::beginning)
     }
@@ -110,12 +139,39 @@ impl Beginning {
 
 impl Checkpoints {
     /// Finds what the run begins with, and takes a generation for it.
-    pub fn find(&self, plan: &Plan) -> Result<Found, RestoreError> {
-        let (place, prefix) = (self.store.place(), &self.config.key_prefix);
+    pub fn find(&self, intended: Intended<'_>) -> Result<Found, RestoreError> {
         let is_clock = |op: &Op| matches!(op, Op::Timer { inputs, .. } if inputs.is_empty());
-        if let Some(node) = plan.nodes.iter().find(|n| is_clock(&n.op)) {
+        if let Some(node) = intended.plan.nodes.iter().find(|n| is_clock(&n.op)) {
             return Err(RestoreError::ClockTimer { stream: node.stream.clone() });
         }
+        let Looked { mut recovered, mut notes } = self.look()?;
+        let described = intended.described();
+        let mut comparison = Comparison::default();
+        if let Some(recovered) = &mut recovered {
+            if recovered.record.finished {
+                // It may have died before the last parts of its outputs had their names.
+                records(&recovered.record).complete()?;
+                return Err(RestoreError::Finished { place: self.store.place(), id: recovered.record.id });
+            }
+            comparison = intended.compare(&recovered.record, &described);
+            let (record, text) = (&recovered.record, comparison.to_text(false));
+            let needs = comparison.needs(intended.allowed);
+            if needs.as_ref().is_none_or(|needs| !needs.is_empty()) {
+                let (place, id) = (self.store.place(), record.id);
+                return Err(RestoreError::OtherProgram { place, id, changes: text, needs });
+            }
+            notes.push(resuming(record));
+            notes.extend((!text.is_empty()).then(|| format!("the program has changed\n{}", text.trim_end())));
+            comparison.lost_states().for_each(|state| recovered.forget(state));
+        }
+        let note = format!("process {}", std::process::id());
+        let generation = take_generation(&*self.store, &self.config.key_prefix, &note).map_err(RecoveryError::from)?;
+        Ok(Found { recovered: recovered.map(Arc::new), notes, generation, comparison, described })
+    }
+
+    /// Reads the checkpoint that a run would begin with.
+    pub fn look(&self) -> Result<Looked, RestoreError> {
+        let (place, prefix) = (self.store.place(), &self.config.key_prefix);
         let mut notes = Vec::new();
         let recovered = match self.restore {
             Restore::None => None,
@@ -136,21 +192,22 @@ impl Checkpoints {
                 Some(opened.map_err(|reason| RestoreError::Invalid { place: place.clone(), id, reason })?)
             }
         };
-        if let Some(Recovered { record, .. }) = &recovered {
-            let id = record.id;
-            if record.finished {
-                // It may have died before the last parts of its outputs had their names.
-                records(record).complete()?;
-                return Err(RestoreError::Finished { place, id });
-            }
-            if record.program.fingerprint != fingerprint(plan) {
-                return Err(RestoreError::OtherProgram { place, id });
-            }
-            notes.push(resuming(record));
-        }
-        let note = format!("process {}", std::process::id());
-        let generation = take_generation(&*self.store, prefix, &note).map_err(RecoveryError::from)?;
-        Ok(Found { recovered: recovered.map(Arc::new), notes, generation })
+        Ok(Looked { recovered, notes })
+    }
+}
+
+impl Intended<'_> {
+    /// The program, as far as a checkpoint remembers it.
+    pub fn described(&self) -> Described {
+        let outputs = route(self.plan, self.output);
+        Described::new(self.plan, &outputs, &all_partitions(self.plan, &BTreeMap::new()), self.ordered)
+    }
+
+    /// Compares it with a checkpoint.
+    pub fn compare(&self, record: &Checkpoint, described: &Described) -> Comparison {
+        // One that an other version wrote may not be readable: then reasons are missing, and nothing else.
+        let before = serde_json::from_value::<Plan>(record.program.plan.clone()).ok();
+        compare(record, described, before.as_ref())
     }
 }
 
@@ -158,7 +215,7 @@ impl Checkpoints {
     /// What another process than the first begins with, which must find what the first one found.
     pub fn join(&self, beginning: &Beginning, process: usize) -> Result<Found, RestoreError> {
         let (place, prefix) = (self.store.place(), &self.config.key_prefix);
-        let Beginning { from, generation, finished } = *beginning;
+        let Beginning { from, generation, lost, floors, is_other_plan, finished } = beginning.clone();
         if let Some(id) = finished {
             let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
             if let Some(listed) = listed.into_iter().rfind(|l| l.id == id)
@@ -168,25 +225,24 @@ impl Checkpoints {
             }
             return Err(RestoreError::Finished { place, id });
         }
+        let comparison = Comparison { floors, is_other_plan, ..Comparison::default() };
+        let described = Described::default();
         // The first process has just written its generation: who does not see it looks elsewhere.
         if newest_generation(&*self.store, prefix).map_err(RecoveryError::from)? != generation {
             return Err(RestoreError::NotShared { place });
         }
-        let Some((of, id)) = from else { return Ok(Found { recovered: None, notes: Vec::new(), generation }) };
+        let Some((of, id)) = from else {
+            return Ok(Found { recovered: None, notes: Vec::new(), generation, comparison, described });
+        };
         let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
         let Some(listed) = listed.into_iter().find(|l| (l.generation, l.id) == (of, id)) else {
             return Err(RestoreError::NoSuch { place, id });
         };
         let opened = open(&*self.store, &listed).map_err(RecoveryError::from)?;
-        let recovered = opened.map_err(|reason| RestoreError::Invalid { place, id, reason })?;
-        Ok(Found { recovered: Some(Arc::new(recovered)), notes: Vec::new(), generation })
+        let mut recovered = opened.map_err(|reason| RestoreError::Invalid { place, id, reason })?;
+        lost.iter().for_each(|state| recovered.forget(state));
+        Ok(Found { recovered: Some(Arc::new(recovered)), notes: Vec::new(), generation, comparison, described })
     }
-}
-
-/// What the plan is recognized by.
-fn fingerprint(plan: &Plan) -> String {
-    let bytes = serde_json::to_vec(plan).expect("a plan is JSON");
-    format!("{:016x}", xxh3_64(&bytes))
 }
 
 fn resuming(record: &Checkpoint) -> String {
@@ -206,7 +262,9 @@ impl Found {
     /// What the other processes have to know.
     fn beginning(&self) -> Beginning {
         let from = self.recovered.as_ref().map(|r| (r.record.generation, r.record.id));
-        Beginning { from, generation: self.generation, finished: None }
+        let lost = self.comparison.lost_states().map(str::to_string).collect();
+        let Comparison { floors, is_other_plan, .. } = self.comparison.clone();
+        Beginning { from, generation: self.generation, lost, floors, is_other_plan, finished: None }
     }
 
     /// The first epoch of the run.
@@ -218,16 +276,28 @@ impl Found {
     pub fn resume(&self, partitions: &mut [Partition]) -> Result<(), RestoreError> {
         let Some(recovered) = &self.recovered else { return Ok(()) };
         let id = recovered.record.id;
+        let Comparison { floors, is_other_plan, .. } = &self.comparison;
         for partition in partitions {
-            let Some(record) = recovered.record.partitions.get(&partition.name) else { continue };
+            let floors = floors.get(partition.source).map_or(&[][..], Vec::as_slice);
+            let Some(record) = recovered.record.partitions.get(&partition.key) else {
+                partition.raise_floors(floors);
+                continue;
+            };
             if let (Some(path), Some(fingerprint)) = (&partition.path, &record.fingerprint)
                 && !fingerprint.holds(path).unwrap_or(false)
             {
                 return Err(RestoreError::InputChanged { path: path.clone(), id });
             }
-            partition.resume(record, self.epoch());
+            partition.resume(record, self.epoch(), *is_other_plan);
+            partition.raise_floors(floors);
         }
         Ok(())
+    }
+
+    /// The numbers that partitions had.
+    pub fn ranks(&self) -> BTreeMap<String, u32> {
+        let records = self.recovered.iter().flat_map(|r| &r.record.partitions);
+        records.map(|(name, record)| (name.clone(), record.rank)).collect()
     }
 
     /// Where the outputs that a process writes begin, of so many processes that write.
@@ -266,7 +336,7 @@ pub fn start(
     connections: Vec<Option<TcpStream>>,
 ) -> Running {
     let names = state_names(plan, run.ordered);
-    let mut record = template(plan, &names, found.generation, run.workers * run.share.processes);
+    let mut record = template(plan, &names, found, run.workers * run.share.processes);
     // Outputs that this run does not write stay known: a later one may continue them.
     record.sinks = found.recovered.as_ref().map_or_else(BTreeMap::new, |r| r.record.sinks.clone());
     let header = Header {
@@ -326,10 +396,8 @@ fn listen(stream: &TcpStream, archive: Archive, stop: Arc<Stop>) {
 }
 
 /// What all records of the run have in common.
-fn template(plan: &Plan, names: &[String], generation: u64, workers: usize) -> Checkpoint {
-    let mut record = Checkpoint { generation, workers, ..Checkpoint::default() };
-    record.program =
-        ProgramRecord { plan: serde_json::to_value(plan).expect("a plan is JSON"), fingerprint: fingerprint(plan) };
+fn template(plan: &Plan, names: &[String], found: &Found, workers: usize) -> Checkpoint {
+    let mut record = Checkpoint { generation: found.generation, workers, ..Checkpoint::default() };
     record.metadata.insert("version".to_string(), env!("CARGO_PKG_VERSION").to_string());
     for name in names {
         record.operator_states.insert(name.clone(), StateSummary::default());
@@ -343,6 +411,7 @@ fn template(plan: &Plan, names: &[String], generation: u64, workers: usize) -> C
             record.window_states.insert(name, WindowCheckpoint { state });
         }
     }
+    found.described.describe(plan, &mut record);
     record
 }
 

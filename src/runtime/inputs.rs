@@ -1,5 +1,6 @@
 //! The inputs of a plan and the partitions behind them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::job::Share;
@@ -9,21 +10,49 @@ use crate::connector::intake::{DecoderMaker, Intake, Limits, Opener, Partition};
 use crate::connector::partition::ReadError;
 use crate::connector::rejects::Rejects;
 use crate::connector::sink::dead_letter::DeadLetters;
-use crate::connector::spec::{FileFormat, Input, Source};
+use crate::connector::spec::{FileFormat, Input, Source, SourceType};
 use crate::data::flight::Gauge;
+use crate::plan::explain::expr::expr;
 use crate::plan::physical::Plan;
 
-/// The partitions that this process reads, ranked among all of the program.
-pub fn partitions(plan: &Plan, share: Share) -> Vec<Partition> {
+/// The partitions of a program. Those in `ranks` keep theirs, which rows that wait bear; what is not among
+/// them comes after.
+pub fn all_partitions(plan: &Plan, ranks: &BTreeMap<String, u32>) -> Vec<Partition> {
     let mut partitions = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         partitions.extend(partitions_of(index, source));
     }
     // The rank follows from the name alone, not from the order in which partitions were found.
     partitions.sort_by(|a, b| a.name.cmp(&b.name));
-    partitions.iter_mut().enumerate().for_each(|(rank, p)| p.rank = rank as u32);
+    tell_apart(plan, &mut partitions);
+    let first = ranks.values().max().map_or(0, |greatest| greatest + 1);
+    let unranked = partitions.iter_mut().filter(|p| !ranks.contains_key(&p.key));
+    (first..).zip(unranked).for_each(|(rank, p)| p.rank = rank);
+    let ranked = partitions.iter_mut().filter_map(|p| ranks.get(&p.key).map(|rank| (p, rank)));
+    ranked.for_each(|(p, rank)| p.rank = *rank);
+    partitions
+}
+
+/// Those of them that this process reads.
+pub fn partitions(plan: &Plan, share: Share, ranks: &BTreeMap<String, u32>) -> Vec<Partition> {
+    let mut partitions = all_partitions(plan, ranks);
     partitions.retain(|p| share.reads(p.rank, p.live));
     partitions
+}
+
+/// Gives partitions of one name, which several sources read each for itself, keys of their own: by what they
+/// are read as, and not by the place of the source in the plan.
+fn tell_apart(plan: &Plan, partitions: &mut [Partition]) {
+    for same in partitions.chunk_by_mut(|a, b| a.name == b.name).filter(|same| same.len() > 1) {
+        for partition in same {
+            let read_as = |t: &SourceType| match &t.time {
+                Some(time) => format!("{} by {}", t.name, expr(time, &t.schema)),
+                None => t.name.clone(),
+            };
+            let types: Vec<String> = plan.sources[partition.source].types.iter().map(read_as).collect();
+            partition.key = format!("{} ({})", partition.name, types.join(", "));
+        }
+    }
 }
 
 /// Opens nothing yet, but checks that those to be peeked can be read. `epoch` is the first of the run.

@@ -102,7 +102,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     }
     let epoch = found.map_or(0, Found::epoch);
     let dead_letters = job.dead_letters.as_deref().map(|path| DeadLetters::open(path, &start, epoch)).transpose()?;
-    let mut partitions = partitions(&job.plan, job.share);
+    let ranks = found.map(Found::ranks).unwrap_or_default();
+    let mut partitions = partitions(&job.plan, job.share, &ranks);
     found.map_or(Ok(()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
     let intake = Arc::new(open_intake(&job.plan, partitions, dead_letters, job.limits, job.share.process, epoch)?);
     // Ordered rows all leave from the first process.
@@ -134,6 +135,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         counters: job.plan.nodes.iter().map(|_| Arc::default()).collect(),
         output_counters: outputs.iter().map(|_| Arc::default()).collect(),
         forms: outputs.iter().map(|o| o.form()).collect(),
+        held_as: outputs.iter().map(|o| o.held_as()).collect(),
         encoder: Box::new(move |output| outputs[output].encoder()),
         writer: writer.clone(),
         ordered: job.ordered,

@@ -1,5 +1,6 @@
 //! A run from beginning to end: opens inputs and outputs, starts the workers, and reports.
 
+pub mod changes;
 pub mod checkpoints;
 pub mod cluster;
 pub mod inputs;

@@ -16,7 +16,9 @@ use crate::connector::spec::{Commit, OutputFormat};
 use crate::data::Batch;
 use crate::dataflow::op::sink::{Form, WriteError, Writer};
 use crate::dataflow::render::Encoder;
+use crate::plan::explain::parts;
 use crate::plan::physical::{Plan, Target};
+use crate::state::manifest::OutputRecord;
 
 /// Where rows go that the program does not send elsewhere.
 #[derive(Clone, Debug)]
@@ -29,13 +31,17 @@ pub struct DefaultOutput {
 /// What is known of each output of the plan.
 #[derive(Clone, Debug)]
 pub struct Routed {
+    /// The stream's name; where several outputs have one name, with a number from the second on.
+    label: String,
     stream: OutputStream,
     route: Route,
 }
 
 /// The routes of all outputs, in the order of the plan.
 pub fn route(plan: &Plan, default: &DefaultOutput) -> Vec<Routed> {
-    let routed = plan.outputs.iter().map(|output| {
+    let routed = plan.outputs.iter().enumerate().map(|(i, output)| {
+        let namesakes = plan.outputs[..i].iter().filter(|o| o.name == output.name).count();
+        let label = if namesakes == 0 { output.name.clone() } else { format!("{}#{}", output.name, namesakes + 1) };
         let schema = plan.nodes[output.node].schema.clone();
         let stream = OutputStream { name: output.name.clone(), schema };
         let (destination, format, commit) = match &output.target {
@@ -43,7 +49,7 @@ pub fn route(plan: &Plan, default: &DefaultOutput) -> Vec<Routed> {
             Target::Stdout { format } => (Destination::Stdout, *format, Commit::AtOnce),
             Target::File { path, format, commit } => (Destination::of(path), *format, *commit),
         };
-        Routed { stream, route: Route { destination, format, meta: default.meta, commit } }
+        Routed { label, stream, route: Route { destination, format, meta: default.meta, commit } }
     });
     routed.collect()
 }
@@ -68,6 +74,39 @@ fn parts_note(destination: &Destination) -> Option<String> {
 }
 
 impl Routed {
+    /// What a checkpoint calls the output.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Under what the output's rows are held: they fit no other form.
+    pub fn held_as(&self) -> String {
+        format!("{}\n{}", self.label, self.record().form)
+    }
+
+    /// How the output's rows leave, as a checkpoint remembers it.
+    pub fn record(&self) -> OutputRecord {
+        let columns = parts::columns(&self.stream.schema);
+        let names: Vec<&str> = self.stream.schema.fields.iter().map(|f| f.name.as_str()).collect();
+        let mut form = match self.route.format {
+            // A row says itself what its columns are.
+            OutputFormat::Jsonl => "jsonl".to_string(),
+            OutputFormat::Csv => format!("csv of {}", names.join(", ")),
+            OutputFormat::Table => format!("a table of {columns}"),
+            OutputFormat::Parquet => format!("parquet of {columns}"),
+            OutputFormat::Arrow => format!("arrow of {columns}"),
+        };
+        if self.route.guarantee() == Guarantee::AtCheckpoint {
+            form += ", in parts";
+        }
+        let (destination, is_file) = match &self.route.destination {
+            Destination::Stdout => ("standard output".to_string(), false),
+            Destination::File(path) => (path.clone(), true),
+            Destination::Folder(folder) => (format!("{folder}/"), true),
+        };
+        OutputRecord { form, destination, is_file }
+    }
+
     /// How the output's rows reach the writer.
     pub fn form(&self) -> Form {
         match self.row_encoder() {

@@ -1,6 +1,7 @@
 //! `check --strict`: reads the inputs without running the program, and checks every declared field of
 //! their rows, not only those that the program uses.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::inputs::{open_intake, partitions};
@@ -19,7 +20,7 @@ pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
     let sources: Vec<Source> = bounded.map(|s| with_all_fields(s, &stages.hir)).collect();
     let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
     let plan = Plan { sources, nodes: Vec::new(), outputs: Vec::new() };
-    let partitions = partitions(&plan, Share::WHOLE);
+    let partitions = partitions(&plan, Share::WHOLE, &BTreeMap::new());
     let intake = std::sync::Arc::new(open_intake(&plan, partitions, None, Limits::default(), 0, 0)?);
     let mut reader = intake.reader();
     // Nobody reads what is sent, and nothing waits for it.

@@ -97,6 +97,22 @@ pub struct ProgramRecord {
     /// The physical plan, as the planner serializes it.
     pub plan: serde_json::Value,
     pub fingerprint: String,
+    /// Whether rows left in one order, for which some may have been waiting.
+    #[serde(default)]
+    pub ordered: bool,
+    /// By output.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, OutputRecord>,
+}
+
+/// How the rows of an output left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRecord {
+    /// The format, and the columns where they are part of the format.
+    pub form: String,
+    pub destination: String,
+    /// Whether that is a file, which has one form from its beginning to its end.
+    pub is_file: bool,
 }
 
 /// A record that cannot be trusted.

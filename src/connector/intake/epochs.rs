@@ -10,10 +10,22 @@ use crate::connector::position::{InputFingerprint, PartitionRecord};
 use crate::connector::progress::Progress;
 
 impl Partition {
-    /// Continues where `record` says instead of at the start.
-    pub fn resume(&mut self, record: &PartitionRecord, epoch: u64) {
+    /// Continues where `record` says instead of at the start. The source of another program may have other
+    /// outputs: none of them goes back behind where any had come.
+    pub fn resume(&mut self, record: &PartitionRecord, epoch: u64, is_other_program: bool) {
+        let mut record = record.clone();
+        let outputs = lock(&self.progress).outputs();
+        if is_other_program || record.floors.len() != outputs {
+            record.floors = vec![record.floors.iter().copied().max().unwrap_or(i64::MIN); outputs];
+        }
         self.start = record.position;
-        self.progress = Mutex::new(Progress::resumed(record, epoch));
+        self.progress = Mutex::new(Progress::resumed(&record, epoch));
+    }
+
+    /// Rows have places no earlier than `floors`, by output of the source.
+    pub fn raise_floors(&mut self, floors: &[i64]) {
+        let mut progress = lock(&self.progress);
+        floors.iter().enumerate().for_each(|(output, floor)| progress.raise_floor(output, *floor));
     }
 
     /// Enters an epoch, between two blocks.
@@ -58,7 +70,7 @@ impl Intake {
         for partition in &self.partitions {
             let Some(record) = lock(&partition.progress).boundary().cloned() else { continue };
             let fingerprint = partition.path.as_deref().map(InputFingerprint::of).transpose()?;
-            out.insert(partition.name.clone(), PartitionRecord { fingerprint, ..record });
+            out.insert(partition.key.clone(), PartitionRecord { fingerprint, rank: partition.rank, ..record });
         }
         Ok(out)
     }

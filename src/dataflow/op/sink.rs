@@ -204,9 +204,9 @@ pub enum Form {
 /// [`in_text_order`](super::lanes::in_text_order).
 pub struct OrderedSink {
     forms: Vec<Form>,
-    /// By output: what its rows are saved under. A stream may be written to several places, in several
+    /// By output: under what its rows are saved. A stream may be written to several places, in several
     /// forms; all its outputs have its name.
-    labels: Vec<String>,
+    held_as: Vec<String>,
     is_first: bool,
     epoch: u64,
     /// By output: its place among the outputs by name, which decides between rows of one place.
@@ -219,9 +219,10 @@ pub struct OrderedSink {
 }
 
 impl OrderedSink {
-    /// `names`, `forms` and `counters` by output.
+    /// Everything by output.
     pub fn new(
         names: &[&str],
+        held_as: Vec<String>,
         forms: Vec<Form>,
         epoch: u64,
         counters: Vec<Arc<Counters>>,
@@ -232,9 +233,7 @@ impl OrderedSink {
         let ranks: Vec<usize> = (0..names.len()).map(rank).collect();
         let mut by_rank = vec![0; ranks.len()];
         ranks.iter().enumerate().for_each(|(output, rank)| by_rank[*rank] = output);
-        let ordinal = |i: usize| names[..i].iter().filter(|name| **name == names[i]).count();
-        let labels = (0..names.len()).map(|i| format!("{}/{}", names[i], ordinal(i))).collect();
-        OrderedSink { forms, labels, is_first: true, epoch, ranks, by_rank, waiting, counters, writer }
+        OrderedSink { forms, held_as, is_first: true, epoch, ranks, by_rank, waiting, counters, writer }
     }
 
     fn write_columns(&self, stream: usize, released: Vec<Batch>, types: &[DataType]) {
@@ -298,14 +297,15 @@ impl Durable for OrderedSink {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        let mut streams = self.waiting.iter_mut().zip(&self.labels);
-        streams.all(|(runs, label)| runs.save(label.as_bytes(), limit, out))
+        let mut streams = self.waiting.iter_mut().zip(&self.held_as);
+        streams.all(|(runs, name)| runs.save(name.as_bytes(), limit, out))
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let label = entry.sub.split_last_chunk::<8>().map(|(label, _)| label);
-        let stream = self.labels.iter().position(|own| Some(own.as_bytes()) == label);
-        // The rows of an output that the program no longer has go with it.
+        let name = entry.sub.split_last_chunk::<8>().map(|(name, _)| name);
+        let stream = self.held_as.iter().position(|own| Some(own.as_bytes()) == name);
+        // The rows of an output that the program no longer has, or has in another form, go with it: the
+        // comparison of the programs has said so.
         let Some(stream) = stream.filter(|_| self.is_first) else { return Ok(()) };
         self.waiting[stream].restore(entry, |_, _| true)
     }

@@ -7,5 +7,5 @@ mod dot;
 pub mod expr;
 pub mod hir;
 pub mod logical;
-mod parts;
+pub mod parts;
 pub mod physical;
