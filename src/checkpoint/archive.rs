@@ -38,8 +38,8 @@ pub trait Process: Send {
     /// Makes durable what the sinks had written when they left the epoch.
     fn sinks(&mut self) -> Result<BTreeMap<String, SinkRecord>, String>;
 
-    /// What was counted up to the end of the epoch.
-    fn counters(&mut self) -> serde_json::Value;
+    /// What was counted up to the end of `epoch`.
+    fn counters(&mut self, epoch: u64) -> serde_json::Value;
 
     /// `epoch` is durable: sinks may show what belongs to it. If `last`, the run ends.
     fn committed(&mut self, epoch: u64, last: bool);
@@ -305,7 +305,7 @@ impl Thread {
     fn finish_epoch(&mut self) {
         self.write_segment();
         let mut report = std::mem::take(&mut self.report);
-        report.counters = self.process.counters();
+        report.counters = self.process.counters(self.epoch);
         // Both leave the epoch, whatever becomes of the other.
         let (partitions, sinks) = (self.process.partitions(), self.process.sinks());
         let outcome = match (self.failed.take(), partitions, sinks) {

@@ -420,7 +420,7 @@ impl Reader {
             let errors = Errors::default();
             let floor = held.claim.floors[output];
             let batch = held.arrivals.leave(spec, partition.rank, before, floor, &errors);
-            self.intake.rejects.add_filter_errors(partition.source, errors.count());
+            self.intake.rejects.add_filter_errors(partition.source, held.claim.epoch, errors.count());
             if !batch.is_empty() {
                 depart(Departure {
                     source: partition.source,
@@ -498,7 +498,7 @@ impl Reader {
         let max_ahead_ns = if partition.live { max_ahead_ns(source) } else { None };
         let ahead_of = max_ahead_ns.map_or(i64::MAX, |d| now.arrival_ns.saturating_add(d));
         let arrivals = arrive(source, &block, &mut decoded, now.arrival_ns, ahead_of);
-        self.intake.rejects.add_ahead(partition.source, arrivals.ahead.len() as u64);
+        self.intake.rejects.add_ahead(partition.source, claim.epoch, arrivals.ahead.len() as u64);
         self.intake.rejects.take(partition.source, &partition.name, claim.epoch, decoded);
         let times = Times {
             greatest: arrivals.greatest,

@@ -10,7 +10,7 @@ use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use super::chaos::Chaos;
 use super::exchange::ToFirst;
 use super::op::chain::{chain, map_batches};
-use super::op::counters::Counters;
+use super::op::counters::Tally;
 use super::op::driven::{Packets, drive};
 use super::op::keeper::{Keeping, Site};
 use super::op::keyed::keyed;
@@ -36,9 +36,9 @@ pub struct Context {
     pub stop: Arc<Stop>,
     pub clock: Clock,
     /// By node.
-    pub counters: Vec<Arc<Counters>>,
+    pub tallies: Vec<Arc<Tally>>,
     /// By output.
-    pub output_counters: Vec<Arc<Counters>>,
+    pub output_tallies: Vec<Arc<Tally>>,
     /// Makes the encoder of an output, on each worker.
     pub encoder: Box<dyn Fn(usize) -> Encoder + Send + Sync>,
     pub writer: SharedWriter,
@@ -70,14 +70,14 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     let source_counters = |source: usize, output: usize| {
         let is_read = |op: &Op| *op == Op::Source { source, output };
         let node = plan.nodes.iter().position(|n| is_read(&n.op));
-        node.map_or_else(Arc::default, |id| context.counters[id].clone())
+        node.map_or_else(Arc::default, |id| context.tallies[id].counters(context.keeping.epoch))
     };
     let (archive, stop) = (context.keeping.archive.clone(), &context.stop);
     let inputs = sources(scope, &context.intake, &source_counters, stop, context.clock, archive, chaos(999));
     let mut nodes: Vec<Rendered<'scope>> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let rows = |input: NodeId| nodes[input].ports[0].clone();
-        let counters = context.counters[id].clone();
+        let counters = context.tallies[id].counters(context.keeping.epoch);
         let name = format!("{} {}", node.stream, node.label);
         let ports = match &node.op {
             Op::Source { source, output } => vec![inputs[*source][*output].clone()],
@@ -85,7 +85,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             Op::Merge { inputs } => vec![merge(scope, &name, inputs.iter().map(|i| rows(*i)).collect())],
             Op::Keyed { input, keyed: spec } => {
                 let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();
-                keyed(&name, rows(*input), spec, types, counters, site(id))
+                keyed(&name, rows(*input), spec, types, &context.tallies[id], site(id))
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {
@@ -133,15 +133,15 @@ fn render_outputs<'a>(context: &'a Context, nodes: &[Rendered<'_>], site: &dyn F
         let rows = nodes[outputs[index].node].ports[0].clone();
         let mut encode = (context.encoder)(index);
         let sorts = context.ordered && matches!(context.forms[index], Form::Text);
-        map_batches(&format!("{} encode", outputs[index].name), rows, move |batch| {
+        map_batches(&format!("{} encode", outputs[index].name), rows, move |_, batch| {
             let rows = reweighed(encode(batch));
             if sorts { in_text_order(rows) } else { rows }
         })
     };
     let (epoch, writer) = (context.keeping.epoch, &context.writer);
     if !context.ordered {
-        for (index, counters) in context.output_counters.iter().enumerate() {
-            let mut core = UnorderedSink::new(index, epoch, counters.clone(), writer.clone());
+        for (index, tally) in context.output_tallies.iter().enumerate() {
+            let mut core = UnorderedSink::new(index, epoch, tally.counters(epoch), writer.clone());
             let site = site(900 + index);
             let keeper = site.keeper(&sink_state(Some(&outputs[index].name)), &mut core, Arc::default());
             drive("sink", vec![(encoded(index), Pipeline)], 0, core, keeper, site.gauge, site.chaos);
@@ -149,7 +149,7 @@ fn render_outputs<'a>(context: &'a Context, nodes: &[Rendered<'_>], site: &dyn F
         return;
     }
     let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-    let counters = context.output_counters.clone();
+    let counters = context.output_tallies.iter().map(|t| t.counters(epoch)).collect();
     let held_as = context.held_as.clone();
     let mut core = OrderedSink::new(&names, held_as, context.forms.clone(), epoch, counters, writer.clone());
     let site = site(998);

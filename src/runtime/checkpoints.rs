@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::{Allowed, Comparison, Described, compare};
 use super::cluster::{read_message, write_message};
+use super::counted::{Counted, Tallies};
 use super::inputs::all_partitions;
 use super::job::Share;
 use super::outputs::{DefaultOutput, route};
@@ -294,6 +295,12 @@ impl Found {
         Ok(())
     }
 
+    /// What earlier runs had counted; the first process goes on from that.
+    pub fn counted(&self, process: usize) -> Counted {
+        let record = self.recovered.iter().filter(|_| process == 0).map(|r| &r.record.counters);
+        record.map(Counted::of_record).next().unwrap_or_default()
+    }
+
     /// The numbers that partitions had.
     pub fn ranks(&self) -> BTreeMap<String, u32> {
         let records = self.recovered.iter().flat_map(|r| &r.record.partitions);
@@ -351,8 +358,8 @@ pub fn start(
         listen(stream, archive.clone(), run.stop.clone());
     }
     let share = run.share;
-    let process =
-        Local { intake: run.intake, writer: run.writer, stop: run.stop, share, connections, marks: Vec::new() };
+    let RunParts { intake, writer, stop, tallies, .. } = run;
+    let process = Local { intake, writer, stop, share, tallies, connections, marks: Vec::new() };
     let Checkpoints { store, config, .. } = checkpoints.clone();
     let thread = std::thread::Builder::new()
         .name("checkpoints".to_string())
@@ -378,6 +385,7 @@ pub struct RunParts {
     pub intake: Arc<Intake>,
     pub writer: SharedWriter,
     pub stop: Arc<Stop>,
+    pub tallies: Tallies,
 }
 
 /// Hears what another process says, as long as it says something. That it has gone is noticed by the
@@ -429,6 +437,7 @@ struct Local {
     writer: SharedWriter,
     stop: Arc<Stop>,
     share: Share,
+    tallies: Tallies,
     /// To the other processes, as [`Peers::checkpoints`](super::cluster::Peers) has them.
     connections: Vec<Option<TcpStream>>,
     /// What the outputs of the last epoch are waiting to show.
@@ -455,8 +464,9 @@ impl Process for Local {
         Ok(records)
     }
 
-    fn counters(&mut self) -> serde_json::Value {
-        serde_json::Value::Null
+    fn counters(&mut self, epoch: u64) -> serde_json::Value {
+        let counted = self.tallies.end_epoch(epoch, self.intake.rejects.recorded(epoch));
+        serde_json::to_value(counted).expect("counts are JSON")
     }
 
     fn committed(&mut self, _: u64, last: bool) {

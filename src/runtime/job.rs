@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::checkpoints::{Checkpoints, Found, RestoreError, RunParts, start as start_saving};
+use super::counted::Tallies;
 use super::inputs::{open_intake, partitions};
 use super::outputs::{DefaultOutput, Sinks, route};
 use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_bytes_peak};
@@ -17,7 +18,7 @@ use crate::connector::silence::Idled;
 use crate::connector::sink::dead_letter::DeadLetters;
 use crate::connector::sink::{SinkError, Start};
 use crate::connector::spec::{FileFormat, Input};
-use crate::dataflow::op::counters::Counters;
+use crate::dataflow::op::counters::Tally;
 use crate::dataflow::op::keeper::Keeping;
 use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::op::source::Clock;
@@ -106,6 +107,9 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     let mut partitions = partitions(&job.plan, job.share, &ranks);
     found.map_or(Ok(()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
     let intake = Arc::new(open_intake(&job.plan, partitions, dead_letters, job.limits, job.share.process, epoch)?);
+    let before = found.map(|f| f.counted(job.share.process)).unwrap_or_default();
+    let tallies = Tallies::new(&job.plan, &before);
+    intake.rejects.go_on(tallies.rejected(&before), epoch);
     // Ordered rows all leave from the first process.
     let writes = job.share.process == 0 || !job.ordered;
     let sinks = if writes { Sinks::open(&outputs, &start)? } else { Sinks::none() };
@@ -118,6 +122,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         intake: intake.clone(),
         writer: writer.clone(),
         stop: stop.clone(),
+        tallies: tallies.clone(),
     };
     let recovered = found.and_then(|f| f.recovered.clone());
     let saving = job.saving.map(|Saving { checkpoints, found, connections }| {
@@ -132,8 +137,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         intake: intake.clone(),
         stop: stop.clone(),
         clock: Clock::start(),
-        counters: job.plan.nodes.iter().map(|_| Arc::default()).collect(),
-        output_counters: outputs.iter().map(|_| Arc::default()).collect(),
+        tallies: tallies.nodes,
+        output_tallies: tallies.outputs,
         forms: outputs.iter().map(|o| o.form()).collect(),
         held_as: outputs.iter().map(|o| o.held_as()).collect(),
         encoder: Box::new(move |output| outputs[output].encoder()),
@@ -156,7 +161,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         Ok(()) | Err(SinkError::Closed) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(report(&context, job.workers, started))
+    Ok(Report { rows_before: before.rows_read(), ..report(&context, job.workers, started) })
 }
 
 /// What the run has counted.
@@ -167,17 +172,18 @@ fn report(context: &Context, workers: usize, started: Instant) -> Report {
         rejected.shown.iter_mut().for_each(|(partition, row)| count_lines(&plan.sources[i].input, partition, row));
         SourceReport { name, rejected, idled: idled(&context.intake, i) }
     });
-    let nodes = plan.nodes.iter().zip(&context.counters).enumerate().map(|(id, (node, counters))| NodeReport {
+    let nodes = plan.nodes.iter().zip(&context.tallies).enumerate().map(|(id, (node, tally))| NodeReport {
         stream: node.stream.clone(),
         label: node.label.clone(),
-        counts: counters.read(),
+        counts: tally.read(),
         out_of_order_ns: plan.out_of_order_ns(id),
     });
-    let rows = |(o, c): (&Output, &Arc<Counters>)| OutputReport { name: o.name.clone(), rows: c.read().rows_out };
+    let rows = |(o, c): (&Output, &Arc<Tally>)| OutputReport { name: o.name.clone(), rows: c.read().rows_out };
     Report {
         sources: sources.collect(),
         nodes: nodes.collect(),
-        outputs: plan.outputs.iter().zip(&context.output_counters).map(rows).collect(),
+        outputs: plan.outputs.iter().zip(&context.output_tallies).map(rows).collect(),
+        rows_before: 0,
         stopped: context.stop.reason().map(|reason| with_line(reason, plan)),
         seconds: started.elapsed().as_secs_f64(),
         workers,

@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod checkpoints;
 pub mod cluster;
+pub mod counted;
 pub mod inputs;
 pub mod job;
 pub mod outputs;

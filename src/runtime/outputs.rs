@@ -16,7 +16,7 @@ use crate::connector::spec::{Commit, OutputFormat};
 use crate::data::Batch;
 use crate::dataflow::op::sink::{Form, WriteError, Writer};
 use crate::dataflow::render::Encoder;
-use crate::plan::explain::parts;
+use crate::plan::explain::parts as shown;
 use crate::plan::physical::{Plan, Target};
 use crate::state::manifest::OutputRecord;
 
@@ -86,7 +86,7 @@ impl Routed {
 
     /// How the output's rows leave, as a checkpoint remembers it.
     pub fn record(&self) -> OutputRecord {
-        let columns = parts::columns(&self.stream.schema);
+        let columns = shown::columns(&self.stream.schema);
         let names: Vec<&str> = self.stream.schema.fields.iter().map(|f| f.name.as_str()).collect();
         let mut form = match self.route.format {
             // A row says itself what its columns are.

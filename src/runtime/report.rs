@@ -22,6 +22,8 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// By output of the plan.
     pub outputs: Vec<OutputReport>,
+    /// Rows that had been read by the runs that this one continues.
+    pub rows_before: u64,
     /// Why it ended before its input did.
     pub stopped: Option<StopReason>,
     pub seconds: f64,
@@ -115,6 +117,7 @@ impl Report {
         });
         self.nodes.iter_mut().zip(other.nodes).for_each(|(a, b)| a.counts.add(b.counts));
         self.outputs.iter_mut().zip(other.outputs).for_each(|(a, b)| a.rows += b.rows);
+        self.rows_before += other.rows_before;
         self.stopped = self.stopped.take().or(other.stopped);
         self.seconds = self.seconds.max(other.seconds);
         self.workers += other.workers;
@@ -175,7 +178,7 @@ impl Report {
                 let _ = writeln!(out, "the watermark was held by {partition}");
             }
         }
-        let rate = self.rows_read() as f64 / self.seconds.max(1e-9);
+        let rate = (self.rows_read() - self.rows_before) as f64 / self.seconds.max(1e-9);
         let state: usize = self.nodes.iter().map(|n| n.counts.state_bytes_peak).sum();
         let _ = write!(out, "{:.2} s, {} rows/s; memory: ", self.seconds, grouped(rate as u64));
         if let Some(bytes) = self.memory_bytes_peak {

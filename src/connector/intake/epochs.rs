@@ -19,6 +19,9 @@ impl Partition {
             record.floors = vec![record.floors.iter().copied().max().unwrap_or(i64::MIN); outputs];
         }
         self.start = record.position;
+        if let (true, Some(file)) = (record.ended, &record.fingerprint) {
+            self.read_bytes.store(file.size_bytes, Ordering::Relaxed);
+        }
         self.progress = Mutex::new(Progress::resumed(&record, epoch));
     }
 

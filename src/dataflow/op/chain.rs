@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::driven::{PacketBuilder, Packets};
 use crate::data::key::encode_keys;
 use crate::data::{Batch, DataType};
+use crate::dataflow::time::Time;
 use crate::expr::{Errors, Expr, evaluate, evaluate_predicate};
 use crate::plan::physical::{LogLevel, Step};
 
@@ -52,8 +53,9 @@ fn level_name(level: LogLevel) -> &'static str {
 
 /// Adds the operator.
 pub fn chain<'scope>(name: &str, input: Packets<'scope>, steps: Vec<Step>, counters: Arc<Counters>) -> Packets<'scope> {
-    map_batches(name, input, move |batch| {
+    map_batches(name, input, move |epoch, batch| {
         let errors = Errors::default();
+        counters.enter(epoch);
         counters.add_in(batch.len());
         let out = run_steps(&steps, batch, &errors);
         counters.add_errors(errors.count());
@@ -72,9 +74,10 @@ pub fn key_by<'scope>(
     counters: Arc<Counters>,
 ) -> Packets<'scope> {
     let types: Vec<DataType> = key.iter().map(Expr::data_type).collect();
-    map_batches(name, input, move |batch| {
+    map_batches(name, input, move |epoch, batch| {
         let errors = Errors::default();
         let columns: Vec<_> = key.iter().zip(&types).map(|(e, t)| (evaluate(e, &batch, &errors), t.clone())).collect();
+        counters.enter(epoch);
         counters.add_errors(errors.count());
         let keys = Some(Arc::new(encode_keys(&columns, batch.len())));
         let mut columns = batch.columns;
@@ -87,16 +90,18 @@ pub fn key_by<'scope>(
     })
 }
 
-/// A stateless operator, in the place of its input: what it gives leaves with the stamp that came.
+/// A stateless operator, in the place of its input: what it gives leaves with the stamp that came, whose
+/// epoch `logic` is told.
 pub fn map_batches<'scope>(
     name: &str,
     input: Packets<'scope>,
-    mut logic: impl FnMut(Batch) -> Batch + 'static,
+    mut logic: impl FnMut(u64, Batch) -> Batch + 'static,
 ) -> Packets<'scope> {
     input.unary::<PacketBuilder, _, _, _>(Pipeline, name, |_, _| {
         move |input, output| {
             input.for_each(|capability, packet| {
-                let batch = logic(packet.take());
+                let epoch = capability.stamp().iter().fold(Time::END, |m, t| m.meet(*t)).epoch;
+                let batch = logic(epoch, packet.take());
                 if !batch.is_empty() {
                     output.session_with_builder(&capability).give_container(&mut batch.into());
                 }

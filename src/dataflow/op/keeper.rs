@@ -86,6 +86,7 @@ impl<C: Durable> Keeper<C> for StateKeeper {
         let started = Instant::now();
         core.begin_save(saver.is_full());
         self.saving = Some((epoch, core.clock(watermark)));
+        self.counters.enter(epoch + 1);
         self.pauses.add(started.elapsed());
     }
 

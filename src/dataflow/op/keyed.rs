@@ -8,7 +8,7 @@ use super::assign::Assigner;
 use super::body::{AggregateBody, Body};
 use super::chain::key_by;
 use super::count::CountWindows;
-use super::counters::Counters;
+use super::counters::{Counters, Tally};
 use super::distinct::Distinct;
 use super::driven::{Packets, drive};
 use super::keeper::Site;
@@ -34,6 +34,8 @@ struct Parts<'scope, 'a> {
     /// Types of the input's columns.
     types: Vec<DataType>,
     counters: Arc<Counters>,
+    /// Of the same tally, for the operator that encodes the keys: it may be in another epoch.
+    key_counters: Arc<Counters>,
     site: Site<'a>,
 }
 
@@ -43,11 +45,12 @@ pub fn keyed<'scope>(
     input: Packets<'scope>,
     keyed: &Keyed,
     types: Vec<DataType>,
-    counters: Arc<Counters>,
+    tally: &Arc<Tally>,
     site: Site<'_>,
 ) -> Vec<Packets<'scope>> {
-    let parts = Parts { name, input, keyed, types, counters, site };
-    let counters = parts.counters.clone();
+    let counters = tally.counters(site.keeping.epoch);
+    let key_counters = tally.counters(site.keeping.epoch);
+    let parts = Parts { name, input, keyed, types, counters: counters.clone(), key_counters, site };
     match &keyed.kind {
         KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
             let body = AggregateBody::new(aggregates.clone(), keyed.key_types());
@@ -101,7 +104,7 @@ impl<'scope> Parts<'scope, '_> {
 
     fn drive(self, mut core: impl Core<Rows = Batch> + Durable + 'static) -> Vec<Packets<'scope>> {
         let key = format!("{} key", self.name);
-        let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.counters.clone());
+        let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.key_counters);
         let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
         let keeper = self.site.keeper(&self.keyed.state.name(), &mut core, self.counters);
         let ports = 1 + self.keyed.keeps_late as usize;

@@ -14,7 +14,7 @@ use crate::dataflow::time::Time;
 /// Adds the operator.
 pub fn merge<'scope>(scope: Scope<'scope, Time>, name: &str, inputs: Vec<Packets<'scope>>) -> Packets<'scope> {
     let alike = inputs.into_iter().map(|input| {
-        map_batches(name, input, |batch| {
+        map_batches(name, input, |_, batch| {
             let seq = batch.seq.clone().unwrap_or_else(|| Seq::zeros(batch.len()));
             Batch { seq: Some(seq), keys: None, ..batch }
         })

@@ -180,6 +180,7 @@ impl Durable for UnorderedSink {
     fn begin_save(&mut self, _: bool) {
         self.writer.leave_epoch();
         self.epoch += 1;
+        self.counters.enter(self.epoch);
     }
 
     fn save(&mut self, _: usize, _: &mut Entries) -> bool {
@@ -293,6 +294,7 @@ impl Durable for OrderedSink {
             self.writer.leave_epoch();
         }
         self.epoch += 1;
+        self.counters.iter().for_each(|counters| counters.enter(self.epoch));
         self.waiting.iter_mut().for_each(|runs| runs.begin_save(full));
     }
 

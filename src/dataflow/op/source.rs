@@ -173,8 +173,10 @@ impl SourceOperator {
         let Departure { source, output, epoch, watermark, batch } = departure;
         let is_port = |p: &Port| (p.source, p.output) == (source, output);
         let port = self.ports.iter().position(is_port).expect("every output has a port");
-        self.ports[port].counters.add_in(batch.len());
-        self.ports[port].counters.add_out(batch.len());
+        let counters = &self.ports[port].counters;
+        counters.enter(epoch);
+        counters.add_in(batch.len());
+        counters.add_out(batch.len());
         let held = self.held[port].as_ref().expect("an output with rows to send is held");
         let capability = held.delayed(&Time { epoch, event: watermark.max(held.time().event) });
         if self.chaos.one_in(2) && batch.len() > 1 {

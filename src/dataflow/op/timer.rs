@@ -37,7 +37,7 @@ pub fn timer<'scope>(
     counters: Arc<Counters>,
     site: Site<'_>,
 ) -> Vec<Packets<'scope>> {
-    let spans = inputs.into_iter().map(|input| map_batches(&format!("{name} span"), input, span));
+    let spans = inputs.into_iter().map(|input| map_batches(&format!("{name} span"), input, |_, batch| span(batch)));
     let all = scope.concatenate(spans.collect::<Vec<_>>());
     let mut core = Ticks {
         period_ns,
