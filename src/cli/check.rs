@@ -9,10 +9,11 @@ use crate::connector::sample::{SampledType, declaration};
 use crate::connector::spec::OnError;
 use crate::plan::bounds::describe;
 use crate::runtime::strict::check_inputs;
+use crate::runtime::surroundings::Outside;
 use crate::sema::hir::EventType;
 
 pub fn check(args: CheckArgs) -> u8 {
-    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip) {
+    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, &mut Outside) {
         Ok(compilation) => compilation,
         Err(code) => return code,
     };

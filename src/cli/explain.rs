@@ -5,9 +5,10 @@ use super::program::{compile_program, print_findings};
 use super::{EXIT_USAGE, complain, say};
 use crate::connector::spec::OnError;
 use crate::plan::explain;
+use crate::runtime::surroundings::Outside;
 
 pub fn explain(args: ExplainArgs) -> u8 {
-    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip) {
+    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, &mut Outside) {
         Ok(compilation) => compilation,
         Err(code) => return code,
     };

@@ -8,13 +8,18 @@ use super::{EXIT_USAGE, complain, say};
 use crate::compile::{Compilation, compile};
 use crate::connector::spec::{FileFormat, Input, OnError};
 use crate::diagnostic::{render_json, render_text};
-use crate::runtime::surroundings::{Outside, locate};
+use crate::runtime::surroundings::locate;
 use crate::sema::Environment;
-use crate::sema::inputs::CommandInput;
+use crate::sema::inputs::{CommandInput, Surroundings};
 
 /// Compiles the program at `path` with the inputs of the command line. An exit code is a failure that
 /// has been reported.
-pub fn compile_program(path: &Path, inputs: &InputArgs, on_error: OnError) -> Result<Compilation, u8> {
+pub fn compile_program(
+    path: &Path,
+    inputs: &InputArgs,
+    on_error: OnError,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Compilation, u8> {
     let name = path.display().to_string();
     let text = std::fs::read(path).map_err(|error| {
         complain(format!("{name}: {}", error_text(&error)));
@@ -28,8 +33,7 @@ pub fn compile_program(path: &Path, inputs: &InputArgs, on_error: OnError) -> Re
         complain(message);
         EXIT_USAGE
     })?;
-    let mut outside = Outside;
-    let environment = Environment { inputs: &given, surroundings: &mut outside, on_error };
+    let environment = Environment { inputs: &given, surroundings, on_error };
     Ok(compile(&name, text, environment))
 }
 

@@ -24,18 +24,21 @@ use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
 use crate::runtime::changes::Allowed;
-use crate::runtime::checkpoints::{Beginning, Checkpoints, Intended, RestoreError};
+use crate::runtime::checkpoints::{Beginning, Checkpoints, Intended, Looked, RestoreError};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
 use crate::runtime::job::{Job, Saving, Share, run as run_job};
 use crate::runtime::outputs::{DefaultOutput, parts};
 use crate::runtime::report::Report;
+use crate::runtime::samples::{Remembering, Samples};
+use crate::runtime::surroundings::Outside;
+use crate::sema::inputs::Surroundings;
 use crate::state::store::FileStore;
 
 pub fn run(args: RunArgs) -> u8 {
     end_on_panic();
     if args.processes == 1 {
         return match compile(&args) {
-            Ok(plan) => run_plan(&args, plan, None).0,
+            Ok(compiled) => run_plan(&args, compiled, None).0,
             Err(code) => code,
         };
     }
@@ -54,19 +57,24 @@ fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
     let members = Membership::read(hostfile, args.processes, args.process, args.workers as usize)?;
     let compiled = if args.process == 0 { Some(compile(args)) } else { None };
     let mut peers = members.connect()?;
-    let plan = match compiled {
-        Some(Ok(plan)) => peers.share(Some(plan))?,
+    let compiled = match compiled {
+        Some(Ok(compiled)) => {
+            peers.share(Some(compiled.plan.clone()))?;
+            compiled
+        }
         Some(Err(code)) => {
             peers.share::<Plan>(None)?;
             return Ok(code);
         }
-        None => peers.share(None)?,
+        None => match peers.share(None)? {
+            Some(plan) => Compiled { plan, samples: Samples::default(), looked: None },
+            None => {
+                complain("the first process could not compile the program, or has nothing to continue");
+                return Ok(EXIT_USAGE);
+            }
+        },
     };
-    let Some(plan) = plan else {
-        complain("the first process could not compile the program");
-        return Ok(EXIT_USAGE);
-    };
-    let (code, report) = run_plan(args, plan, Some((&members, &mut peers)));
+    let (code, report) = run_plan(args, compiled, Some((&members, &mut peers)));
     let reports = peers.gather(report)?;
     let mut reports = reports.into_iter().flatten();
     if let Some(mut whole) = reports.next() {
@@ -76,9 +84,34 @@ fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
     Ok(code)
 }
 
-fn compile(args: &RunArgs) -> Result<Plan, u8> {
+/// A program that is ready to run; in the first process with what it may continue from.
+struct Compiled {
+    plan: Plan,
+    samples: Samples,
+    looked: Option<(Checkpoints, Looked)>,
+}
+
+fn compile(args: &RunArgs) -> Result<Compiled, u8> {
+    let looked = look(args).map_err(|error| {
+        complain(error);
+        EXIT_FAILED
+    })?;
+    let known = looked.as_ref().map(|(_, looked)| looked.samples()).unwrap_or_default();
+    let mut surroundings = Remembering::new(Outside, &known);
+    let plan = compile_plan(args, &mut surroundings)?;
+    Ok(Compiled { plan, samples: surroundings.used, looked })
+}
+
+/// The checkpoint that the run may continue from, if it saves its state anywhere.
+fn look(args: &RunArgs) -> Result<Option<(Checkpoints, Looked)>, Box<dyn std::error::Error>> {
+    let Some(checkpoints) = checkpoints(args)? else { return Ok(None) };
+    let looked = checkpoints.look()?;
+    Ok(Some((checkpoints, looked)))
+}
+
+fn compile_plan(args: &RunArgs, surroundings: &mut dyn Surroundings) -> Result<Plan, u8> {
     let on_error = if args.dead_letter.is_some() { OnError::DeadLetter } else { OnError::Skip };
-    let compilation = compile_program(&args.program, &args.inputs, on_error)?;
+    let compilation = compile_program(&args.program, &args.inputs, on_error, surroundings)?;
     if compilation.failed() || !args.quiet {
         print_findings(&compilation, FindingsFormat::Text);
     }
@@ -92,7 +125,12 @@ fn compile(args: &RunArgs) -> Result<Plan, u8> {
 }
 
 /// Runs the plan in this process. Of several processes, the report is left to the caller.
-fn run_plan(args: &RunArgs, plan: Plan, mut cluster: Option<(&Membership, &mut Peers)>) -> (u8, Option<Report>) {
+fn run_plan(
+    args: &RunArgs,
+    compiled: Compiled,
+    mut cluster: Option<(&Membership, &mut Peers)>,
+) -> (u8, Option<Report>) {
+    let Compiled { plan, samples, looked } = compiled;
     let output = match default_output(args) {
         Ok(output) => output,
         Err(message) => {
@@ -108,8 +146,7 @@ fn run_plan(args: &RunArgs, plan: Plan, mut cluster: Option<(&Membership, &mut P
             (members.share(), Transport::Network { process: members.process, sockets })
         }
     };
-    let intended = Intended { plan: &plan, output: &output, ordered: is_ordered(args, &plan), allowed: allowed(args) };
-    let saving = match saving(args, intended, cluster) {
+    let saving = match saving(args, intended(args, &plan, &output, &samples), looked, cluster) {
         Ok(saving) => saving,
         Err(error) => {
             complain(&error);
@@ -171,8 +208,9 @@ fn is_ordered(args: &RunArgs, plan: &Plan) -> bool {
     args.ordered || !(args.unordered || is_live)
 }
 
-fn allowed(args: &RunArgs) -> Allowed {
-    Allowed { changed: args.allow_changed, drop: args.allow_drop }
+fn intended<'a>(args: &RunArgs, plan: &'a Plan, output: &'a DefaultOutput, samples: &'a Samples) -> Intended<'a> {
+    let allowed = Allowed { changed: args.allow_changed, drop: args.allow_drop };
+    Intended { plan, output, ordered: is_ordered(args, plan), allowed, samples }
 }
 
 /// Where the run saves its state, by its flags, and what it finds there. Of several processes the first
@@ -180,24 +218,30 @@ fn allowed(args: &RunArgs) -> Allowed {
 fn saving(
     args: &RunArgs,
     intended: Intended<'_>,
+    looked: Option<(Checkpoints, Looked)>,
     cluster: Option<(&Membership, &mut Peers)>,
 ) -> Result<Option<Saving>, Box<dyn std::error::Error>> {
-    let Some(checkpoints) = checkpoints(args)? else { return Ok(None) };
+    if args.state_dir.is_none() {
+        return Ok(None);
+    }
     if intended.plan.sources.iter().any(|s| matches!(s.input, Input::Stdin { .. })) && !args.quiet {
         complain("warning: standard input cannot be read again: a crash loses the rows read since the last checkpoint");
     }
     let Some((members, peers)) = cluster else {
-        let found = checkpoints.find(intended)?;
+        let (checkpoints, looked) = looked.expect("who saves has looked");
+        let found = checkpoints.find(looked, intended)?;
         return Ok(Some(Saving { checkpoints, found, connections: Vec::new() }));
     };
     let connections = std::mem::take(&mut peers.checkpoints);
-    let found = if members.process == 0 {
-        let found = checkpoints.find(intended);
+    let (checkpoints, found) = if let Some((checkpoints, looked)) = looked {
+        let found = checkpoints.find(looked, intended);
         peers.share(Beginning::of(&found))?;
-        found?
+        (checkpoints, found?)
     } else {
         let beginning = peers.share::<Beginning>(None)?.ok_or("the first process could not continue its run")?;
-        checkpoints.join(&beginning, members.process)?
+        let checkpoints = checkpoints(args)?.expect("it was seen that there are some");
+        let found = checkpoints.join(&beginning, members.process)?;
+        (checkpoints, found)
     };
     Ok(Some(Saving { checkpoints, found, connections }))
 }
@@ -214,11 +258,15 @@ fn checkpoints(args: &RunArgs) -> Result<Option<Checkpoints>, Box<dyn std::error
 
 /// `varpulis checkpoint plan`: what a run with these flags would go on from.
 pub fn plan(args: &RunArgs) -> u8 {
-    let plan = match compile(args) {
-        Ok(plan) => plan,
+    if args.state_dir.is_none() {
+        complain("--state-dir says where the checkpoints are");
+        return EXIT_USAGE;
+    }
+    let compiled = match compile(args) {
+        Ok(compiled) => compiled,
         Err(code) => return code,
     };
-    match compare(args, &plan) {
+    match compare(args, compiled) {
         Ok(code) => code,
         Err(error) => {
             complain(error);
@@ -227,16 +275,20 @@ pub fn plan(args: &RunArgs) -> u8 {
     }
 }
 
-fn compare(args: &RunArgs, plan: &Plan) -> Result<u8, Box<dyn std::error::Error>> {
+fn compare(args: &RunArgs, compiled: Compiled) -> Result<u8, Box<dyn std::error::Error>> {
+    let Compiled { plan, samples, looked } = compiled;
     let output = default_output(args)?;
-    let intended = Intended { plan, output: &output, ordered: is_ordered(args, plan), allowed: allowed(args) };
-    let checkpoints = checkpoints(args)?.ok_or("--state-dir says where the checkpoints are")?;
-    let looked = checkpoints.look()?;
-    looked.notes.iter().for_each(|note| say(format!("{note}\n")));
-    let Some(recovered) = looked.recovered else {
+    let intended = intended(args, &plan, &output, &samples);
+    let (notes, recovered) = looked.map(|(_, looked)| (looked.notes, looked.recovered)).unwrap_or_default();
+    notes.iter().for_each(|note| say(format!("{note}\n")));
+    let Some(recovered) = recovered else {
         say("no checkpoint: the run would begin anew\n");
         return Ok(0);
     };
+    if recovered.record.finished {
+        say("the run had finished; --restore none runs it again\n");
+        return Ok(EXIT_FAILED);
+    }
     let comparison = intended.compare(&recovered.record, &intended.described());
     say(format!("checkpoint {}\n{}", recovered.record.id, comparison.to_text(true)));
     Ok(match comparison.needs(intended.allowed) {

@@ -17,7 +17,7 @@ impl Surroundings for Files {
         Ok(Input::Files { paths, format, compression: None, time_unit: request.time_unit })
     }
 
-    fn sample(&mut self, _input: &Input, _types: &[String]) -> Result<Vec<SampledType>, String> {
+    fn sample(&mut self, _name: &str, _input: &Input, _types: &[String]) -> Result<Vec<SampledType>, String> {
         Err("there is no input to sample".to_string())
     }
 }

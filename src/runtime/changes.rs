@@ -273,7 +273,9 @@ impl Comparison {
                 continue;
             }
             let _ = writeln!(out, "  {:<19}  {kind:<6}  {name}", verdict.text());
-            reasons.iter().for_each(|reason| drop(writeln!(out, "  {:<19}          {reason}", "")));
+            for reason in reasons {
+                let _ = writeln!(out, "  {:<19}          {reason}", "");
+            }
         }
         out
     }

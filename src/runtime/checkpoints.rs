@@ -13,6 +13,7 @@ use super::counted::{Counted, Tallies};
 use super::inputs::all_partitions;
 use super::job::Share;
 use super::outputs::{DefaultOutput, route};
+use super::samples::Samples;
 use crate::checkpoint::archive::{self, Archive, Header, Process};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Message;
@@ -93,6 +94,8 @@ pub struct Intended<'a> {
     pub ordered: bool,
     /// What may differ from the checkpoint's program.
     pub allowed: Allowed,
+    /// What its sampled types were taken from.
+    pub samples: &'a Samples,
 }
 
 /// The checkpoint that a run would begin with.
@@ -140,12 +143,12 @@ impl Beginning {
 
 impl Checkpoints {
     /// Finds what the run begins with, and takes a generation for it.
-    pub fn find(&self, intended: Intended<'_>) -> Result<Found, RestoreError> {
+    pub fn find(&self, looked: Looked, intended: Intended<'_>) -> Result<Found, RestoreError> {
         let is_clock = |op: &Op| matches!(op, Op::Timer { inputs, .. } if inputs.is_empty());
         if let Some(node) = intended.plan.nodes.iter().find(|n| is_clock(&n.op)) {
             return Err(RestoreError::ClockTimer { stream: node.stream.clone() });
         }
-        let Looked { mut recovered, mut notes } = self.look()?;
+        let Looked { mut recovered, mut notes } = looked;
         let described = intended.described();
         let mut comparison = Comparison::default();
         if let Some(recovered) = &mut recovered {
@@ -197,11 +200,20 @@ impl Checkpoints {
     }
 }
 
+impl Looked {
+    /// What was sampled for the first run.
+    pub fn samples(&self) -> Samples {
+        self.recovered.as_ref().map(|r| Samples::of_record(&r.record.program.samples)).unwrap_or_default()
+    }
+}
+
 impl Intended<'_> {
     /// The program, as far as a checkpoint remembers it.
     pub fn described(&self) -> Described {
         let outputs = route(self.plan, self.output);
-        Described::new(self.plan, &outputs, &all_partitions(self.plan, &BTreeMap::new()), self.ordered)
+        let partitions = all_partitions(self.plan, &BTreeMap::new());
+        let samples = serde_json::to_value(self.samples).expect("samples are JSON");
+        Described { samples, ..Described::new(self.plan, &outputs, &partitions, self.ordered) }
     }
 
     /// Compares it with a checkpoint.

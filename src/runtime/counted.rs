@@ -44,8 +44,9 @@ impl Tallies {
     pub fn new(plan: &Plan, before: &Counted) -> Tallies {
         let node_names = numbered(plan.nodes.iter().map(|n| format!("{}/{}", n.stream, n.label)));
         let output_names = numbered(plan.outputs.iter().map(|o| o.name.clone()));
-        let tally =
-            |of: &BTreeMap<String, Counts>, name| Arc::new(Tally::after(of.get(name).copied().unwrap_or_default()));
+        let tally = |of: &BTreeMap<String, Counts>, name: &String| {
+            Arc::new(Tally::after(of.get(name).copied().unwrap_or_default()))
+        };
         Tallies {
             sources: numbered(plan.sources.iter().map(|s| s.name.clone())),
             nodes: node_names.iter().map(|name| tally(&before.operators, name)).collect(),

@@ -8,5 +8,6 @@ pub mod inputs;
 pub mod job;
 pub mod outputs;
 pub mod report;
+pub mod samples;
 pub mod strict;
 pub mod surroundings;

@@ -31,7 +31,7 @@ impl Surroundings for Outside {
         Ok(input)
     }
 
-    fn sample(&mut self, input: &Input, types: &[String]) -> Result<Vec<SampledType>, String> {
+    fn sample(&mut self, _: &str, input: &Input, types: &[String]) -> Result<Vec<SampledType>, String> {
         let Input::Files { format, .. } = input else {
             return Err("only files can be sampled; declare the type".to_string());
         };

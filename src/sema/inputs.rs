@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::connector::spec::{FileFormat, Input, OnError, TimeUnit};
 use crate::data::{DataType, Field, Schema, Type};
 use crate::diagnostic::{Diagnostic, Span, codes, nearest};
@@ -40,7 +42,7 @@ pub struct FileRequest {
 }
 
 /// What a sample of an input says of one type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampledType {
     pub name: String,
     pub schema: Schema,
@@ -58,9 +60,9 @@ pub trait Surroundings {
     /// The files behind a connector's path, and how they are read.
     fn open(&mut self, request: &FileRequest) -> Result<Input, String>;
 
-    /// The types among the rows of `input`. `types` are those that the program reads from it without
+    /// The types among the rows of `input`, which the report calls `name`. `types` are those that the program reads from it without
     /// declaring them: a row that names no type is taken for the only one of them.
-    fn sample(&mut self, input: &Input, types: &[String]) -> Result<Vec<SampledType>, String>;
+    fn sample(&mut self, name: &str, input: &Input, types: &[String]) -> Result<Vec<SampledType>, String>;
 }
 
 /// Event types and scans as streams come to need them.
@@ -321,7 +323,8 @@ impl<'e, 'a> InputTable<'e, 'a> {
         if let Some(sample) = self.samples.get(&scan) {
             return sample.clone();
         }
-        let sample = self.surroundings.sample(&self.scans[scan].input, &self.undeclared);
+        let Scan { name, input, .. } = &self.scans[scan];
+        let sample = self.surroundings.sample(name, input, &self.undeclared);
         self.samples.insert(scan, sample.clone());
         sample
     }

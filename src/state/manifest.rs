@@ -97,6 +97,9 @@ pub struct ProgramRecord {
     /// The physical plan, as the planner serializes it.
     pub plan: serde_json::Value,
     pub fingerprint: String,
+    /// The types that were sampled, as the compiler takes them.
+    #[serde(default)]
+    pub samples: serde_json::Value,
     /// Whether rows left in one order, for which some may have been waiting.
     #[serde(default)]
     pub ordered: bool,

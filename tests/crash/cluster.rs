@@ -36,7 +36,7 @@ fn a_killed_process_is_continued_by_any_number() {
     let mut random = Random(seed ^ 2);
     let case = Case::new(ROWS, seed);
     let mut kills = 0;
-    loop {
+    let report = loop {
         let processes = if kills % 2 == 0 { 2 } else { 1 + random.below(2) as usize };
         let mut children = start(&case, processes, 1 + random.below(2));
         let deadline = std::time::Instant::now() + case.took.mul_f64(random.below(1500) as f64 / 1000.0);
@@ -51,12 +51,13 @@ fn a_killed_process_is_continued_by_any_number() {
             kills += 1;
         }
         let outputs: Vec<_> = children.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
-        if outputs.iter().all(|o| o.status.success()) {
-            break;
-        }
         let said: Vec<_> = outputs.iter().map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).collect();
+        if outputs.iter().all(|o| o.status.success()) {
+            break said.concat();
+        }
         assert!(kill, "CRASH_SEED={seed}: {said:?}");
         assert!(said.iter().all(|s| !s.contains("panicked")), "CRASH_SEED={seed}: {said:?}");
-    }
+    };
     case.compare("killed.jsonl", true, &format!("CRASH_SEED={seed}"));
+    case.compare_report(&report, &format!("CRASH_SEED={seed}"));
 }

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod damage;
+mod edit;
 mod points;
 mod rescale;
 mod sinks;
@@ -16,6 +17,8 @@ mod stop;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/every_state.vpl");
 const KILLS: u64 = 20;
@@ -54,6 +57,8 @@ fn succeed(mut command: Command) {
 /// Rows in one file, and what a run that nobody disturbs writes of them.
 struct Case {
     dir: tempfile::TempDir,
+    /// What that run reports.
+    report: Value,
     /// How long that run took.
     took: Duration,
 }
@@ -66,24 +71,46 @@ impl Case {
         generate.args(["generate", "trades", "--keys", "40", "--rate", "1000", "--out-of-order", "4s"]);
         generate.args(["--rows", &rows, "--seed", &seed, "-o"]).arg(dir.path().join("trades.jsonl"));
         succeed(generate);
+        let case = Case { dir, report: Value::Null, took: Duration::ZERO };
+        case.spoil();
         let began = Instant::now();
-        let case = Case { dir, took: Duration::ZERO };
-        let mut whole = case.run("whole.jsonl", 1);
-        whole.arg("--quiet");
-        succeed(whole);
+        let whole = case.run("whole.jsonl", 1).output().unwrap();
+        let said = String::from_utf8_lossy(&whole.stderr);
+        assert!(whole.status.success(), "{said}");
         assert!(!case.output("whole.jsonl", true).is_empty());
-        Case { took: began.elapsed(), ..case }
+        let report = counts(&said);
+        assert!(["late", "malformed", "expr_errors"].iter().all(|n| report[n].as_u64() > Some(0)), "{report}");
+        Case { took: began.elapsed(), report, ..case }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
+    /// Puts rows among the others that are malformed, or of a type that nobody reads.
+    fn spoil(&self) {
+        let text = std::fs::read_to_string(self.path("trades.jsonl")).unwrap();
+        let mut out = String::new();
+        for (i, line) in text.lines().enumerate() {
+            match i % 500 {
+                17 => out.push_str("{\"ts\":\"2024-01-01T00:00:00Z\",\"symbol\":\"S1\",\"price\":\n"),
+                170 => out.push_str("{\"symbol\":\"S1\",\"price\":1.5,\"volume\":3}\n"),
+                _ => {}
+            }
+            out.push_str(line);
+            out.push('\n');
+        }
+        std::fs::write(self.path("trades.jsonl"), out).unwrap();
+    }
+
     /// A run that writes to `output` and saves nothing yet.
     fn run(&self, output: &str, workers: u64) -> Command {
         let mut command = varpulis();
         let input = format!("Trade={}", self.path("trades.jsonl").display());
-        command.arg(PROGRAM).args(["-w", &workers.to_string(), "-i", &input, "-o"]).arg(self.path(output));
+        command
+            .arg(PROGRAM)
+            .args(["--stats", "json", "-w", &workers.to_string(), "-i", &input, "-o"])
+            .arg(self.path(output));
         command
     }
 
@@ -92,6 +119,11 @@ impl Case {
         let mut command = self.run(output, workers);
         command.args(["--checkpoint-interval", "20ms", "--block-bytes", "65536", "--state-dir"]).arg(self.path(state));
         command
+    }
+
+    /// Compares what a run said at its end with the report of the one that nobody disturbed.
+    fn compare_report(&self, said: &str, context: &str) {
+        assert_eq!(counts(said), self.report, "{context}: it has counted otherwise");
     }
 
     fn output(&self, name: &str, ordered: bool) -> Vec<u8> {
@@ -112,6 +144,23 @@ impl Case {
             panic!("{context}: {name} differs from whole.jsonl; both are in {}", kept.display());
         }
     }
+}
+
+/// What a report counts that follows from the rows alone.
+fn counts(said: &str) -> Value {
+    let line = said.lines().rfind(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no report: {said}"));
+    let report: Value = serde_json::from_str(line).unwrap();
+    let pick = |from: &Value, names: &[&str]| -> Value {
+        names.iter().map(|name| (name.to_string(), from[*name].clone())).collect::<serde_json::Map<_, _>>().into()
+    };
+    let all = |list: &str, names: &[&str]| -> Value {
+        report[list].as_array().unwrap().iter().map(|item| pick(item, names)).collect()
+    };
+    let mut out = pick(&report, &["rows_in", "rows_out", "late", "malformed", "expr_errors", "outputs", "input_bytes"]);
+    out["sources"] = all("sources", &["name", "rows", "malformed", "other_types", "expr_errors"]);
+    let of_operators = ["stream", "operator", "rows_in", "rows_out", "late", "out_of_order_needed_ns", "expr_errors"];
+    out["operators"] = all("operators", &of_operators);
+    out
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -166,6 +215,7 @@ fn crash_and_continue(case: &Case, random: &mut Random, kills_max: u64, chaos: O
                 let said = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{context}: {:?}\n{said}", output.status);
                 case.compare("killed.jsonl", ordered, &context);
+                case.compare_report(&said, &context);
                 return kills;
             }
         }

@@ -18,6 +18,8 @@ pub struct Described {
     /// By source: how many outputs it has.
     pub sources: Vec<usize>,
     pub ordered: bool,
+    /// What its sampled types were taken from.
+    pub samples: serde_json::Value,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,7 @@ impl Described {
             partitions: partitions.iter().map(partition).collect(),
             sources: plan.sources.iter().map(|s| s.outputs.len()).collect(),
             ordered,
+            samples: serde_json::Value::Null,
         }
     }
 
@@ -53,6 +56,7 @@ impl Described {
         record.program = ProgramRecord {
             plan: serde_json::to_value(plan).expect("a plan is JSON"),
             fingerprint: self.fingerprint.clone(),
+            samples: self.samples.clone(),
             ordered: self.ordered,
             outputs: self.outputs.iter().map(|o| (o.label.clone(), o.record.clone())).collect(),
         };

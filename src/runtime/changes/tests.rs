@@ -22,7 +22,7 @@ impl Surroundings for Nothing {
         Err(format!("{} is not there", request.path))
     }
 
-    fn sample(&mut self, _: &Input, _: &[String]) -> Result<Vec<SampledType>, String> {
+    fn sample(&mut self, _: &str, _: &Input, _: &[String]) -> Result<Vec<SampledType>, String> {
         Err("there is nothing to sample".to_string())
     }
 }
