@@ -205,7 +205,8 @@ fn compare_output(output: &DescribedOutput, was: &OutputRecord, held: bool) -> I
         reasons.extend([format!("before:  {form}"), format!("now:     {}", output.record.form)]);
     }
     if output.record.destination != *destination {
-        reasons.push(format!("{destination} stays as it is; from here on rows go to {}", output.record.destination));
+        let to = &output.record.destination;
+        reasons.push(format!("{destination} stays as it is; from here on rows go to {to}, which is begun anew"));
     }
     let verdict = match (output.record.form == *form, output.record.destination == *destination) {
         (true, true) => Verdict::Kept,

@@ -97,9 +97,8 @@ fn what_comes_after_a_state_may_change() {
     let other = BARS
         .replace(".emit", ".where(n > 0).print(\"{key}\").emit")
         .replace("n: n, total: total", "total: total, n: n");
-    edited.write(&format!(
-        "{EVENT}{other}stream Large = Trade.where(volume > 9000).emit(price: price, volume: volume)\n"
-    ));
+    edited
+        .write(&format!("{EVENT}{other}stream Large = Trade.where(volume > 900).emit(price: price, volume: volume)\n"));
     // Another field is checked now, which may keep rows away.
     let (text, code) = edited.plan(&[]);
     assert_eq!(code, Some(1), "{text}");

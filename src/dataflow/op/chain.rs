@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, NullArray};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
@@ -12,6 +11,7 @@ use super::driven::{PacketBuilder, Packets};
 use crate::data::key::encode_keys;
 use crate::data::{Batch, DataType};
 use crate::dataflow::time::Time;
+use crate::expr::text::write_text;
 use crate::expr::{Errors, Expr, evaluate, evaluate_predicate};
 use crate::plan::physical::{LogLevel, Step};
 
@@ -27,7 +27,7 @@ pub fn run_steps(steps: &[Step], mut batch: Batch, errors: &Errors) -> Batch {
                 let columns = exprs.iter().map(|e| evaluate(e, &batch, errors)).collect();
                 batch = Batch { columns, ..batch };
             }
-            Step::Print { prefix, expr } => print_rows(expr, &batch, errors, &mut |text| eprintln!("{prefix}{text}")),
+            Step::Print { prefix, expr } => print_rows(expr, &batch, errors, &mut |text| eprintln!("{prefix} {text}")),
             Step::Log { level, message } => {
                 print_rows(message, &batch, errors, &mut |text| eprintln!("{} {text}", level_name(*level)));
             }
@@ -37,9 +37,13 @@ pub fn run_steps(steps: &[Step], mut batch: Batch, errors: &Errors) -> Batch {
 }
 
 fn print_rows(text: &Expr, batch: &Batch, errors: &Errors, print: &mut dyn FnMut(&str)) {
-    let lines = evaluate(text, batch, errors);
-    let lines = lines.as_string::<i32>();
-    (0..lines.len()).for_each(|row| print(if lines.is_null(row) { "null" } else { lines.value(row) }));
+    let (values, ty) = (evaluate(text, batch, errors), text.data_type().ty);
+    let mut line = String::new();
+    for row in 0..values.len() {
+        line.clear();
+        write_text(&values, &ty, row, &mut line);
+        print(&line);
+    }
 }
 
 fn level_name(level: LogLevel) -> &'static str {
