@@ -59,19 +59,18 @@ fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
     let mut peers = members.connect()?;
     let compiled = match compiled {
         Some(Ok(compiled)) => {
-            peers.share(Some(compiled.plan.clone()))?;
+            peers.share::<Result<Plan, u8>>(Some(Ok(compiled.plan.clone())))?;
             compiled
         }
         Some(Err(code)) => {
-            peers.share::<Plan>(None)?;
+            peers.share::<Result<Plan, u8>>(Some(Err(code)))?;
             return Ok(code);
         }
-        None => match peers.share(None)? {
-            Some(plan) => Compiled { plan, samples: Samples::default(), looked: None },
-            None => {
-                complain("the first process could not compile the program, or has nothing to continue");
-                return Ok(EXIT_USAGE);
-            }
+        None => match peers.share::<Result<Plan, u8>>(None)? {
+            Some(Ok(plan)) => Compiled { plan, samples: Samples::default(), looked: None },
+            // The first process has said why there is nothing to run.
+            Some(Err(code)) => return Ok(code),
+            None => return Ok(EXIT_FAILED),
         },
     };
     let (code, report) = run_plan(args, compiled, Some((&members, &mut peers)));

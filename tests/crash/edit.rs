@@ -28,7 +28,7 @@ impl Edited {
         let edited = Edited { dir: tempfile::tempdir().unwrap() };
         let mut generate = varpulis();
         generate.args(["generate", "trades", "--keys", "5", "--rate", "100", "--out-of-order", "4s"]);
-        generate.args(["--rows", "4000", "--seed", "5", "-o"]).arg(edited.path("trades.jsonl"));
+        generate.args(["--rows", "8000", "--seed", "5", "-o"]).arg(edited.path("trades.jsonl"));
         succeed(generate);
         edited.write(program);
         edited
@@ -53,11 +53,26 @@ impl Edited {
         format!("Trade={}", self.path("trades*.jsonl").display())
     }
 
-    /// A run that dies when its second checkpoint is there.
+    /// A run that dies with a checkpoint behind it and rows before it.
     fn kill(&self) {
-        let mut command = self.command(&["run"], &["--chaos", "3", "--checkpoint-interval", "20ms"]);
-        let status = command.env("VARPULIS_FAIL", "checkpoint.committed=crash@2").status().unwrap();
-        assert!(!status.success());
+        for seed in 0..100 {
+            let _ = fs::remove_dir_all(self.path("state"));
+            let mut command = self.command(&["run"], &["--chaos", &seed.to_string()]);
+            let status = command.env("VARPULIS_FAIL", "checkpoint.committed=crash@2").status().unwrap();
+            if !status.success() && !self.has_ended() {
+                return;
+            }
+        }
+        panic!("every run had read its input before its second checkpoint was there");
+    }
+
+    /// Whether the newest checkpoint has an input that had been read to its end.
+    fn has_ended(&self) -> bool {
+        let mut show = varpulis();
+        show.args(["checkpoint", "show", "--state-dir"]).arg(self.path("state"));
+        let output = show.stdout(std::process::Stdio::piped()).output().unwrap();
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        record["partitions"].as_object().unwrap().values().any(|p| p["ended"] == true)
     }
 
     fn run(&self, options: &[&str]) -> Output {

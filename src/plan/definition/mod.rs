@@ -13,7 +13,7 @@
 //!    states below.
 //!
 //! What comes after an operator may still reach it: a field that the program begins to use is checked in
-//! every row, and an aggregate that nobody reads is not computed. Both are changes, and named.
+//! every row, and rows that wait have the columns that somebody reads. Both are changes, and named.
 //!
 //! Paths are no part of an input. The files behind it are compared one by one.
 

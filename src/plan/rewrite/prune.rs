@@ -1,4 +1,7 @@
-//! Removes columns, aggregates and nodes that nobody reads, and settles which fields sources decode.
+//! Removes columns and nodes that nobody reads, and settles which fields sources decode.
+//!
+//! Aggregates stay, read or not: they are what the operator's state is made of, and that is not to change
+//! with what is done with its rows further down.
 //!
 //! Which fields a source decodes is settled once, on the plan as it was built: a row must be valid in
 //! every field that the program uses, whatever filters come first, so no later rewrite may change it.
@@ -10,7 +13,7 @@ use crate::expr::Expr;
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
 use crate::plan::rewrite::{Rebuilt, add_columns, remap};
 use crate::plan::ties::need_all_columns;
-use crate::sema::hir::{AggregateCall, Keyed, KeyedKind, Step, Windows};
+use crate::sema::hir::{Keyed, KeyedKind, Step, Windows};
 
 /// Narrows every source to the fields that the program uses: by any reader of its type and scan, and
 /// for its event time.
@@ -116,13 +119,8 @@ fn keyed_needs(keyed: &Keyed, columns: &BTreeSet<usize>, width: usize, into: &mu
         into.extend([*start, *end]);
     }
     match &keyed.kind {
-        KeyedKind::Aggregate { aggregates, .. } => {
-            let first = keyed.key.len() + 2;
-            kept_aggregates(aggregates, first, columns).flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
-        }
-        KeyedKind::Running { aggregates } => {
-            let first = keyed.key.len();
-            kept_aggregates(aggregates, first, columns).flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
+        KeyedKind::Aggregate { aggregates, .. } | KeyedKind::Running { aggregates } => {
+            aggregates.iter().flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
         }
         KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
             into.extend(columns.iter().filter(|c| **c < width));
@@ -133,15 +131,6 @@ fn keyed_needs(keyed: &Keyed, columns: &BTreeSet<usize>, width: usize, into: &mu
             debug_assert!(visited.is_ok());
         }
     }
-}
-
-/// The aggregates whose results are read; `first` is the column of the first.
-fn kept_aggregates<'a>(
-    aggregates: &'a [AggregateCall],
-    first: usize,
-    columns: &'a BTreeSet<usize>,
-) -> impl Iterator<Item = &'a AggregateCall> {
-    aggregates.iter().enumerate().filter(move |(i, _)| columns.contains(&(first + i))).map(|(_, a)| a)
 }
 
 /// Where a node's old columns are among its new ones; `None`: gone.
@@ -192,7 +181,7 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 let before = &columns[*input];
                 *input = out.moved[*input];
                 let width = before.len();
-                keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, wanted, before, width)
+                keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, before, width)
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];
@@ -283,25 +272,11 @@ fn restored(old: &Node, new: NodeId, moved: &Moved, out: &mut Rebuilt) -> NodeId
     out.push(Node { stream: old.stream.clone(), label: "select".to_string(), op, schema: old.schema.clone() })
 }
 
-fn keyed_columns(
-    keyed: &mut Keyed,
-    schema: &mut Schema,
-    input: &Schema,
-    wanted: &BTreeSet<usize>,
-    before: &Moved,
-    width: usize,
-) -> Moved {
-    let fixed = keyed.key.len();
+fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before: &Moved, width: usize) -> Moved {
     match &mut keyed.kind {
-        KeyedKind::Aggregate { aggregates, .. } => {
-            let moved = keep_aggregates(aggregates, fixed + 2, schema, wanted);
+        KeyedKind::Aggregate { .. } | KeyedKind::Running { .. } => {
             keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
-            moved
-        }
-        KeyedKind::Running { aggregates } => {
-            let moved = keep_aggregates(aggregates, fixed, schema, wanted);
-            keyed.map(&mut |e| at(e, before), &|i| i);
-            moved
+            (0..schema.len()).map(Some).collect()
         }
         KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
             let added = schema.fields.split_off(width);
@@ -315,15 +290,4 @@ fn keyed_columns(
             moved
         }
     }
-}
-
-fn keep_aggregates(
-    aggregates: &mut Vec<AggregateCall>,
-    first: usize,
-    schema: &mut Schema,
-    wanted: &BTreeSet<usize>,
-) -> Moved {
-    let all: Vec<usize> = (0..schema.len()).filter(|i| *i < first || wanted.contains(i)).collect();
-    *aggregates = kept_aggregates(aggregates, first, wanted).cloned().collect();
-    select(schema, &all)
 }
