@@ -285,9 +285,11 @@ impl Found {
         self.recovered.as_ref().map_or(0, |r| r.record.id + 1)
     }
 
-    /// Puts partitions where they were, after a look at whether they are still the same.
-    pub fn resume(&self, partitions: &mut [Partition]) -> Result<(), RestoreError> {
-        let Some(recovered) = &self.recovered else { return Ok(()) };
+    /// Puts partitions where they were, after a look at whether they are still the same; gives what the user
+    /// is to know of them.
+    pub fn resume(&self, partitions: &mut [Partition]) -> Result<Vec<String>, RestoreError> {
+        let mut notes = Vec::new();
+        let Some(recovered) = &self.recovered else { return Ok(notes) };
         let id = recovered.record.id;
         let Comparison { floors, is_other_plan, .. } = &self.comparison;
         for partition in partitions {
@@ -301,10 +303,15 @@ impl Found {
             {
                 return Err(RestoreError::InputChanged { path: path.clone(), id });
             }
+            if let (true, Some(path), Some(then)) = (record.ended, &partition.path, &record.fingerprint)
+                && std::fs::metadata(path).is_ok_and(|now| now.len() > then.size_bytes)
+            {
+                notes.push(format!("{path} has grown since it was read to its end; what was added is not read"));
+            }
             partition.resume(record, self.epoch(), *is_other_plan);
             partition.raise_floors(floors);
         }
-        Ok(())
+        Ok(notes)
     }
 
     /// What earlier runs had counted; the first process goes on from that.

@@ -103,9 +103,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     }
     let epoch = found.map_or(0, Found::epoch);
     let dead_letters = job.dead_letters.as_deref().map(|path| DeadLetters::open(path, &start, epoch)).transpose()?;
-    let ranks = found.map(Found::ranks).unwrap_or_default();
-    let mut partitions = partitions(&job.plan, job.share, &ranks);
-    found.map_or(Ok(()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
+    let mut partitions = partitions(&job.plan, job.share, &found.map(Found::ranks).unwrap_or_default());
+    let notes = found.map_or(Ok(Vec::new()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
     let intake = Arc::new(open_intake(&job.plan, partitions, dead_letters, job.limits, job.share.process, epoch)?);
     let before = found.map(|f| f.counted(job.share.process)).unwrap_or_default();
     let tallies = Tallies::new(&job.plan, &before);
@@ -127,7 +126,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     let recovered = found.and_then(|f| f.recovered.clone());
     let saving = job.saving.map(|Saving { checkpoints, found, connections }| {
         intake.hold_open();
-        found.notes.iter().for_each(|note| eprintln!("varpulis: {note}"));
+        found.notes.iter().chain(&notes).for_each(|note| eprintln!("varpulis: {note}"));
         start_saving(&checkpoints, &found, &job.plan, parts(), connections)
     });
     let keeping =
