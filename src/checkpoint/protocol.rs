@@ -92,6 +92,8 @@ pub struct Protocol {
     /// What the last committed checkpoint stands on; empty before the first of this run.
     chain: Vec<SegmentRecord>,
     next_is_full: bool,
+    /// Whether the last epoch was given up: the next waits for its time, even if there is nothing else to do.
+    has_failed: bool,
 }
 
 struct InFlight {
@@ -118,6 +120,7 @@ impl Protocol {
             ended: vec![false; processes],
             chain: Vec::new(),
             next_is_full: true,
+            has_failed: false,
         }
     }
 
@@ -145,7 +148,8 @@ impl Protocol {
     /// The next epoch, when its time has come. An interval that ends while one is in flight is skipped.
     pub fn tick(&mut self, now_ms: u64) -> Option<Action> {
         let is_due = now_ms >= self.asked_ms + self.interval_ms;
-        if self.in_flight.is_some() || !(is_due || self.wants_now || self.wants_stop || self.all_ended()) {
+        let is_last = self.all_ended() && !self.has_failed;
+        if self.in_flight.is_some() || !(is_due || self.wants_now || self.wants_stop || is_last) {
             return None;
         }
         let full = self.full_always || self.next_is_full || self.is_chain_long();
@@ -180,6 +184,7 @@ impl Protocol {
         }
         let done = self.in_flight.take().expect("it was just seen");
         self.epoch += 1;
+        self.has_failed = done.failed.is_some();
         if let Some(reason) = done.failed {
             self.next_is_full = true;
             return Some(Action::Abandon { epoch, reason });
@@ -196,6 +201,7 @@ impl Protocol {
     /// The record of an epoch could not be written: what it handed over is lost to the chain.
     pub fn commit_failed(&mut self) {
         self.next_is_full = true;
+        self.has_failed = true;
     }
 }
 
@@ -251,6 +257,21 @@ mod tests {
         assert!(matches!(p.report(0, 1, Err("disk full".to_string())), Some(Action::Abandon { epoch: 1, .. })));
         assert_eq!(p.tick(0), Some(Action::Enter { epoch: 2, full: true }));
         assert_eq!(segments(p.report(0, 2, report("c", true, 1))), ["c"]);
+    }
+
+    /// A disk that stays full is asked once in an interval, not all the time.
+    #[test]
+    fn the_last_checkpoint_is_tried_again_in_its_time() {
+        let mut p = Protocol::new(1, 0, 1000, false, 0);
+        p.ended(0);
+        assert!(p.tick(0).is_some());
+        assert!(p.report(0, 0, Err("disk full".to_string())).is_some());
+        assert_eq!(p.tick(999), None);
+        assert!(p.tick(1000).is_some());
+        assert!(matches!(p.report(0, 1, report("a", true, 1)), Some(Action::Commit { .. })));
+        p.commit_failed();
+        assert_eq!(p.tick(1999), None);
+        assert!(p.tick(2000).is_some());
     }
 
     #[test]

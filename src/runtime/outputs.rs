@@ -3,6 +3,7 @@
 //! Outputs that name the same destination share its sink; a sink is told streams by their number within
 //! it, the dataflow by their number in the plan.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::BinaryArray;
@@ -54,23 +55,20 @@ pub fn route(plan: &Plan, default: &DefaultOutput) -> Vec<Routed> {
     routed.collect()
 }
 
-/// What people expect to be a file and is none where state is saved.
-pub fn parts(plan: &Plan, default: &DefaultOutput) -> Vec<String> {
+/// What people expect to be files and are none where state is saved, in a sentence.
+pub fn parts(plan: &Plan, default: &DefaultOutput) -> Option<String> {
     let outputs = route(plan, default);
     let in_parts = outputs.iter().filter(|o| o.route.guarantee() == Guarantee::AtCheckpoint);
-    let mut notes: Vec<String> = in_parts.filter_map(|o| parts_note(&o.route.destination)).collect();
-    notes.sort_unstable();
-    notes.dedup();
-    notes
-}
-
-fn parts_note(destination: &Destination) -> Option<String> {
-    let what = match destination {
-        Destination::Stdout => return None,
-        Destination::File(path) => path.clone(),
-        Destination::Folder(path) => format!("each output in {path}"),
-    };
-    Some(format!("{what} is a folder of parts, one for each checkpoint that has new rows"))
+    let names = in_parts.filter_map(|o| match &o.route.destination {
+        Destination::Stdout => None,
+        Destination::File(path) => Some(path.clone()),
+        Destination::Folder(path) => Some(format!("each output in {path}")),
+    });
+    let names: BTreeSet<String> = names.collect();
+    let each = if names.len() > 1 { "are folders" } else { "is a folder" };
+    let names: Vec<String> = names.into_iter().collect();
+    let what = names.join(", ");
+    (!names.is_empty()).then(|| format!("{what} {each} of parts, one for each checkpoint that has new rows"))
 }
 
 impl Routed {

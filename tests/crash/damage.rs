@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use varpulis_runtime::checkpoint::recovery::{newest_valid, open};
 use varpulis_runtime::state::store::{FileStore, StateStore};
 
-use super::{Case, Random, setting, succeed, varpulis};
+use super::{Case, Random, crash_by, setting, succeed, varpulis};
 
 const ROWS: u64 = 4_000;
 /// Where a file is cut.
@@ -34,11 +34,11 @@ fn verifies(case: &Case) -> bool {
 /// A run that is killed with checkpoints behind it.
 fn killed_run() -> Case {
     let case = Case::new(ROWS, 11);
-    // Under chaos checkpoints follow each other closely. The record is written, which may be the last, and
-    // then the process dies.
-    let mut command = case.saving("damaged.jsonl", "state", 1);
-    let status = command.args(["--chaos", "5"]).env("VARPULIS_FAIL", "checkpoint.committed=crash@5").status();
-    assert!(!status.unwrap().success());
+    // The record is written, which may be the last, and then the process dies.
+    crash_by("checkpoint.committed=crash@3", || {
+        let _ = fs::remove_dir_all(case.path("state"));
+        case.saving("damaged.jsonl", "state", 1)
+    });
     assert!(files(&case, "checkpoints").len() > 1);
     case
 }

@@ -19,6 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use varpulis_runtime::failpoint::CRASH_CODE;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/every_state.vpl");
 const KILLS: u64 = 20;
@@ -168,6 +169,20 @@ fn copy(from: &Path, to: &Path) {
     for name in ["trades.jsonl", "whole.jsonl", "killed.jsonl"] {
         let _ = std::fs::copy(from.join(name), to.join(name));
     }
+}
+
+/// Runs `begin` under random schedules, each from the beginning, until one dies by `rule`: how many checkpoints
+/// a run takes depends on how fast the disk is.
+fn crash_by(rule: &str, begin: impl Fn() -> Command) {
+    for seed in 0..50 {
+        let mut command = begin();
+        let output = command.args(["--chaos", &seed.to_string()]).env("VARPULIS_FAIL", rule).output().unwrap();
+        if output.status.code() == Some(CRASH_CODE) {
+            return;
+        }
+        assert!(output.status.success(), "{rule}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    panic!("{rule}: never reached");
 }
 
 /// What became of a process that was to be killed after `after`.

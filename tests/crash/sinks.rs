@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use varpulis_runtime::failpoint::{ACTIONS, CRASH_CODE, POINTS};
 
 use super::cluster::hosts;
-use super::{Case, Ended, Random, kill_after, setting, succeed, varpulis};
+use super::{Case, Ended, Random, crash_by, kill_after, setting, succeed, varpulis};
 
 const PROGRAM: &str = include_str!("every_sink.vpl");
 const OUTPUTS: [&str; 9] = [
@@ -48,6 +48,7 @@ impl Outputs {
         succeed(outputs.run("at_once.vpl", 1));
         let whole: Vec<_> = OUTPUTS.iter().map(|name| outputs.rows(name)).collect();
         assert!(whole.iter().all(|rows| rows.len() > 10), "every output has rows");
+        outputs.clear();
         Outputs { whole, ..outputs }
     }
 
@@ -273,6 +274,38 @@ fn check_point(outputs: &Outputs, point: &str, action: &str, hit: u32) {
     let again = outputs.saving(2).output().unwrap();
     assert!(again.status.success(), "{rule}: {}", String::from_utf8_lossy(&again.stderr));
     outputs.compare(true, &rule);
+}
+
+/// The names cannot be given, not even at the end; the same command gives them later.
+#[test]
+fn a_finished_run_shows_what_it_could_not() {
+    let outputs = Outputs::new(POINT_ROWS, 23);
+    let output = outputs.saving(1).env("VARPULIS_FAIL", "sink.part.rename=denied").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the same command again shows the rest of the output"), "{said}");
+    assert_eq!(outputs.files("large.parquet").len(), 0);
+    let output = outputs.saving(1).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("had finished"), "{said}");
+    outputs.compare(true, "after a run that could rename nothing");
+}
+
+/// The newest checkpoint is damaged: its parts are taken back, and written again.
+#[test]
+fn parts_go_with_their_checkpoint() {
+    let outputs = Outputs::new(POINT_ROWS, 29);
+    crash_by("checkpoint.committed=crash@3", || {
+        outputs.clear();
+        outputs.saving(1)
+    });
+    let records = fs::read_dir(outputs.dir().join("state/varpulis/checkpoints")).unwrap();
+    let newest = records.map(|e| e.unwrap().path()).max().unwrap();
+    fs::write(newest, b"damaged").unwrap();
+    let output = outputs.saving(2).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("does not hold"), "{said}");
+    outputs.compare(true, "after going back");
 }
 
 #[test]

@@ -44,6 +44,26 @@ fn a_run_that_is_stopped_continues_where_it_was() {
     case.compare("stopped.jsonl", true, "run again");
 }
 
+/// Two runs over one state would write one file; the second is turned away, and the first does not notice.
+#[test]
+fn a_second_run_is_turned_away() {
+    let case = Case::new(ROWS, 31);
+    let mut command = case.saving("held.jsonl", "state", 1);
+    command.args(["--checkpoint-interval", "1h", "--block-bytes", "512"]);
+    let first = command.spawn().unwrap();
+    while case.output("held.jsonl", true).is_empty() {
+        std::thread::yield_now();
+    }
+    let second = case.saving("held.jsonl", "state", 1).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    // The first may have ended meanwhile, which the second then says.
+    let is_turned_away = second.status.code() == Some(1) && said.contains("stop that one first");
+    assert!(is_turned_away || said.contains("had finished"), "{said}");
+    let first = first.wait_with_output().unwrap();
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    case.compare("held.jsonl", true, "with a second run");
+}
+
 #[test]
 fn a_clock_is_not_continued() {
     let dir = tempfile::tempdir().unwrap();

@@ -312,3 +312,49 @@ impl Durable for OrderedSink {
         self.waiting[stream].restore(entry, |_, _| true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when it is to write.
+    struct Full;
+
+    impl Writer for Full {
+        fn write(&mut self, _: usize, _: &Batch) -> Result<(), WriteError> {
+            Err(WriteError::Failed("disk full".to_string()))
+        }
+
+        fn write_text(&mut self, _: usize, _: &[u8]) -> Result<(), WriteError> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<(), WriteError> {
+            Ok(())
+        }
+
+        fn end_epoch(&mut self) -> Result<(), WriteError> {
+            Ok(())
+        }
+
+        fn take_marks(&mut self) -> Vec<Mark> {
+            Vec::new()
+        }
+
+        fn finish(&mut self) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+
+    /// Operators go on handing over until the run has stopped, and no checkpoint may come of it.
+    #[test]
+    fn an_epoch_whose_rows_were_not_written_has_no_marks() {
+        let stop = Arc::new(Stop::default());
+        let writer = SharedWriter::new(Box::new(Full), 1, 0, stop.clone());
+        writer.leave_epoch();
+        assert!(writer.take_marks().is_some());
+        writer.write(1, 0, &Batch::default());
+        writer.leave_epoch();
+        assert!(writer.take_marks().is_none());
+    }
+}
