@@ -206,7 +206,7 @@ fn compare_output(output: &DescribedOutput, was: &OutputRecord, held: bool) -> I
     }
     if output.record.destination != *destination {
         let to = &output.record.destination;
-        reasons.push(format!("{destination} stays as it is; from here on rows go to {to}, which is begun anew"));
+        reasons.push(format!("{destination} stays as it is; from here on rows go to {to}"));
     }
     let verdict = match (output.record.form == *form, output.record.destination == *destination) {
         (true, true) => Verdict::Kept,

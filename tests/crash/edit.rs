@@ -55,24 +55,31 @@ impl Edited {
 
     /// A run that dies with a checkpoint behind it and rows before it.
     fn kill(&self) {
+        self.kill_with(0, 2);
+    }
+
+    /// A run that dies when its checkpoint number `crash` is there, with so many inputs read to their end and
+    /// others not.
+    fn kill_with(&self, ended: usize, crash: usize) {
         for seed in 0..100 {
             let _ = fs::remove_dir_all(self.path("state"));
             let mut command = self.command(&["run"], &["--chaos", &seed.to_string()]);
-            let status = command.env("VARPULIS_FAIL", "checkpoint.committed=crash@2").status().unwrap();
-            if !status.success() && !self.has_ended() {
+            let rule = format!("checkpoint.committed=crash@{crash}");
+            let status = command.env("VARPULIS_FAIL", rule).status().unwrap();
+            if !status.success() && self.ended() == ended {
                 return;
             }
         }
-        panic!("every run had read its input before its second checkpoint was there");
+        panic!("no run died with {ended} inputs read to their end");
     }
 
-    /// Whether the newest checkpoint has an input that had been read to its end.
-    fn has_ended(&self) -> bool {
+    /// How many inputs the newest checkpoint has that had been read to their end.
+    fn ended(&self) -> usize {
         let mut show = varpulis();
         show.args(["checkpoint", "show", "--state-dir"]).arg(self.path("state"));
         let output = show.stdout(std::process::Stdio::piped()).output().unwrap();
         let record: Value = serde_json::from_slice(&output.stdout).unwrap();
-        record["partitions"].as_object().unwrap().values().any(|p| p["ended"] == true)
+        record["partitions"].as_object().unwrap().values().filter(|p| p["ended"] == true).count()
     }
 
     fn run(&self, options: &[&str]) -> Output {
@@ -212,6 +219,22 @@ fn a_file_may_be_read_twice() {
     let output = edited.run(&[]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(edited.rows(), edited.rows_anew());
+}
+
+/// What was read to its end stays as it was then, as in a run that nobody disturbed.
+#[test]
+fn a_file_that_was_read_to_its_end_may_grow() {
+    let edited = Edited::new(&format!("{EVENT}{BARS}"));
+    let text = fs::read_to_string(edited.path("trades.jsonl")).unwrap();
+    let short: String = text.split_inclusive('\n').take(200).collect();
+    fs::write(edited.path("trades0.jsonl"), &short).unwrap();
+    let whole = edited.rows_anew();
+    edited.kill_with(1, 8);
+    fs::write(edited.path("trades0.jsonl"), format!("{short}{text}")).unwrap();
+    let output = edited.run(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("trades0.jsonl has grown since it was read to its end"), "{}", said(&output));
+    assert_eq!(edited.rows(), whole);
 }
 
 const SAMPLED: &str = "stream All = Trade.window(10s).aggregate(all: collect()).emit(at: window_start, all: all)\n";
