@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{succeed, varpulis};
+use super::{PROGRAM, succeed, varpulis};
 
 const EVENT: &str = "event Trade:\n    ts: timestamp\n    symbol: str\n    price: float\n    volume: int\n\n";
 const BARS: &str = "stream Bars = Trade.where(volume > 100)
@@ -134,6 +134,26 @@ fn what_comes_after_a_state_may_change() {
     let rows = edited.rows();
     assert_eq!(rows, edited.rows_anew());
     assert!(!rows.is_empty());
+}
+
+/// Another stream over the same rows changes how the planner shares and filters them, and no state of any kind.
+#[test]
+fn another_stream_leaves_every_state_as_it_is() {
+    let program = fs::read_to_string(PROGRAM).unwrap();
+    let edited = Edited::new(&program);
+    edited.kill();
+    let other = "stream Extra = Trades.where(volume > 990).where(price > 1.0).emit(symbol: symbol, volume: volume)\n";
+    edited.write(&format!("{program}\n{other}"));
+    let (text, code) = edited.plan(&[]);
+    let changed: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("  ") && !line.starts_with("  kept ")).collect();
+    assert_eq!(changed, ["  new                  output  Extra"], "{text}");
+    assert!(code == Some(0) && text.matches("  state  ").count() >= 11, "{text}");
+    let output = edited.run(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+    let without = |rows: Vec<Value>| rows.into_iter().filter(|r| r["_stream"] != "Extra").collect::<Vec<_>>();
+    let rows = without(edited.rows());
+    assert_eq!(rows, without(edited.rows_anew()));
 }
 
 #[test]
