@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::checkpoints::{Checkpoints, Found, RestoreError, RunParts, start as start_saving};
-use super::counted::Tallies;
+use super::counted::{Counted, Tallies};
 use super::inputs::{open_intake, partitions};
 use super::outputs::{DefaultOutput, Sinks, route};
 use super::report::{NodeReport, OutputReport, Report, SourceReport, resident_bytes_peak};
@@ -107,9 +107,7 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     let mut partitions = partitions(&job.plan, job.share, &found.map(Found::ranks).unwrap_or_default());
     let notes = found.map_or(Ok(Vec::new()), |f| f.resume(&mut partitions)).map_err(Box::new)?;
     let intake = Arc::new(open_intake(&job.plan, partitions, dead_letters, job.limits, job.share.process, epoch)?);
-    let before = found.map(|f| f.counted(job.share.process)).unwrap_or_default();
-    let tallies = Tallies::new(&job.plan, &before);
-    intake.rejects.go_on(tallies.rejected(&before), epoch);
+    let (before, tallies) = count_on(found, &job, &intake, epoch);
     // Ordered rows all leave from the first process.
     let writes = job.share.process == 0 || !job.ordered;
     let sinks = if writes { Sinks::open(&outputs, &start)? } else { Sinks::none() };
@@ -162,6 +160,14 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         Err(error) => return Err(error.into()),
     }
     Ok(Report { rows_before: before.rows_read(), ..report(&context, job.workers, started) })
+}
+
+/// What earlier runs had counted, and the tallies that go on from there.
+fn count_on(found: Option<&Found>, job: &Job, intake: &Intake, epoch: u64) -> (Counted, Tallies) {
+    let before = found.map(|f| f.counted(job.share.process)).unwrap_or_default();
+    let tallies = Tallies::new(&job.plan, &before);
+    intake.rejects.go_on(tallies.rejected(&before), epoch);
+    (before, tallies)
 }
 
 /// What the run has counted.
