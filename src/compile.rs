@@ -56,6 +56,14 @@ pub fn compile(path: &str, text: String, environment: Environment<'_>) -> Compil
     out
 }
 
+/// What a program says of how it is run, without a look at its inputs: where its checkpoints are has to be
+/// known before types are sampled. The defaults where the program is wrong.
+pub fn settings(path: &str, text: String) -> hir::Settings {
+    let mut out = Compilation::default();
+    Loader { out: &mut out, loaded: HashMap::new(), path: Vec::new() }.load(path, text);
+    if out.failed() { hir::Settings::default() } else { sema::settings_alone(&out.files) }
+}
+
 impl Compilation {
     /// Whether there is an error, so that there is no plan.
     pub fn failed(&self) -> bool {

@@ -42,7 +42,8 @@ fn plan(dir: &Path, program: &str, inputs: &[(&str, &str)]) -> Plan {
     };
     let inputs: Vec<CommandInput> = inputs.iter().map(input).collect();
     let mut outside = Outside;
-    let environment = Environment { inputs: &inputs, surroundings: &mut outside, on_error: OnError::Skip };
+    let environment =
+        Environment { inputs: &inputs, surroundings: &mut outside, on_error: OnError::Skip, has_state_dir: false };
     let compilation = compile("bounded.vpl", program.to_string(), environment);
     let findings = render_text(&compilation.diagnostics, &compilation.sources, false);
     compilation.stages.unwrap_or_else(|| panic!("{findings}")).physical

@@ -19,8 +19,8 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("connector", &["failpoint", "data", "expr"]),
     ("checkpoint", &["failpoint", "data", "state", "connector"]),
     ("persistence", &["state", "checkpoint"]),
-    ("sema", &["data", "diagnostic", "syntax", "expr", "connector"]),
-    ("plan", &["data", "diagnostic", "syntax", "expr", "connector", "sema"]),
+    ("sema", &["data", "diagnostic", "syntax", "expr", "state", "connector"]),
+    ("plan", &["data", "diagnostic", "syntax", "expr", "state", "connector", "sema"]),
     ("compile", &["data", "diagnostic", "syntax", "expr", "connector", "sema", "plan"]),
     ("dataflow", &["failpoint", "data", "expr", "state", "checkpoint", "connector", "plan"]),
     (

@@ -250,7 +250,7 @@ impl Thread {
             }
             Event::Said(message) => self.hear(message),
             Event::Ended => self.say(0, Message::Ended { process: self.header.process }),
-            Event::Wanted(want) => self.protocol.iter_mut().for_each(|p| p.want(want)),
+            Event::Wanted(want) => self.say(0, Message::Wanted(want)),
             Event::Close => self.is_over = true,
         }
     }
@@ -341,6 +341,7 @@ impl Thread {
                 self.is_over |= last;
             }
             Message::Ended { process } => self.protocol.iter_mut().for_each(|p| p.ended(process)),
+            Message::Wanted(want) => self.protocol.iter_mut().for_each(|p| p.want(want)),
             Message::Report { process, epoch, outcome } => {
                 let action = self.protocol.as_mut().and_then(|p| p.report(process, epoch, outcome));
                 action.into_iter().for_each(|a| self.act(a));
@@ -364,15 +365,15 @@ impl Thread {
                     Ok(true) => {
                         let last = finished || self.stops_after(epoch);
                         self.say_to_all(&Message::Committed { epoch, last });
+                        if !last {
+                            self.settle(epoch);
+                        }
                     }
                     Ok(false) => {
                         self.process.fail("another run has taken over this state; this one stops".to_string());
                         self.is_over = true;
                     }
-                    Err(error) => {
-                        self.protocol.iter_mut().for_each(Protocol::commit_failed);
-                        self.abandon(epoch, error.to_string());
-                    }
+                    Err(error) => self.abandon(epoch, error.to_string()),
                 }
             }
         }
@@ -384,9 +385,23 @@ impl Thread {
 
     fn abandon(&mut self, epoch: u64, reason: String) {
         self.process.warn(format!("checkpoint {epoch} was given up: {reason}"));
-        if self.stops_after(epoch) {
+        let now_ms = self.now_ms();
+        if self.protocol.as_mut().is_some_and(|p| p.failed(epoch, now_ms)) {
             self.process.fail(format!("the run stops without its last checkpoint: {reason}"));
             self.is_over = true;
+        }
+        self.settle(epoch);
+    }
+
+    /// Says if an epoch took longer than it may.
+    fn settle(&mut self, epoch: u64) {
+        let now_ms = self.now_ms();
+        if let Some(skipped) = self.protocol.as_mut().and_then(|p| p.settled(now_ms)) {
+            let interval = self.config.interval;
+            self.process.warn(format!(
+                "checkpoint {epoch} was not done when the next were due: {skipped} were skipped; the interval of \
+                 {interval:?} is too short for this store"
+            ));
         }
     }
 

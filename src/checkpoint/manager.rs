@@ -90,7 +90,7 @@ mod tests {
     use super::super::segment::{Compression, encode_segment};
     use super::*;
     use crate::state::manifest::{SegmentRecord, manifest_name};
-    use crate::state::store::MemoryStore;
+    use crate::state::store::{Change, MemoryStore};
 
     /// Checkpoints 1 to 4, each on a segment of its own.
     fn saved() -> CheckpointManager {
@@ -133,6 +133,62 @@ mod tests {
         assert_eq!(latest.skipped.len(), 2);
         assert!(latest.skipped[0].name == torn && latest.skipped[0].reason.contains("damaged"), "{:?}", latest.skipped);
         assert!(latest.skipped[1].reason.contains(&gone), "{:?}", latest.skipped);
+    }
+
+    /// A store one value of which cannot be read, as RocksDB tells it.
+    struct Spoilt {
+        inner: SharedStore,
+        name: String,
+    }
+
+    impl StateStore for Spoilt {
+        fn place(&self) -> String {
+            self.inner.place()
+        }
+
+        fn put(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+            self.inner.put(name, value)
+        }
+
+        fn create(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+            self.inner.create(name, value)
+        }
+
+        fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            match name == self.name {
+                true => Err(StoreError::Damaged { place: self.place(), reason: "block checksum".to_string() }),
+                false => self.inner.get(name),
+            }
+        }
+
+        fn delete(&self, name: &str) -> Result<(), StoreError> {
+            self.inner.delete(name)
+        }
+
+        fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+            self.inner.list(prefix)
+        }
+
+        fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+            self.inner.write(changes)
+        }
+    }
+
+    /// What a store finds damaged is one checkpoint that does not hold, and not the end of all.
+    #[test]
+    fn damage_that_the_store_sees_makes_one_invalid() {
+        let record = manifest_name("varpulis", 4, 1);
+        for name in [record, retention::segment_name("varpulis", 1, 4, 0, 0)] {
+            let CheckpointManager { store: inner, config } = saved();
+            let manager = CheckpointManager::new(Arc::new(Spoilt { inner, name: name.clone() }), config);
+            let latest = manager.latest().unwrap();
+            assert_eq!(latest.checkpoint.map(|c| c.id), Some(3));
+            assert!(latest.skipped[0].reason.contains("block checksum"), "{:?}", latest.skipped);
+            manager.prune().unwrap();
+            // An unreadable record goes; one that is only invalid counts as what it may be.
+            let unreadable = name.contains("checkpoints");
+            assert_eq!(ids(&manager), if unreadable { vec![2, 3] } else { vec![3, 4] }, "{name}");
+        }
     }
 
     #[test]

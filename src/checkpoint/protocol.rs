@@ -40,6 +40,8 @@ pub enum Message {
     Report { process: usize, epoch: u64, outcome: Result<ProcessReport, String> },
     /// The inputs of a process have ended.
     Ended { process: usize },
+    /// A process was asked for a checkpoint.
+    Wanted(Want),
     /// `epoch` is durable as a whole. If `last`, the run ends with it.
     Committed { epoch: u64, last: bool },
 }
@@ -66,7 +68,7 @@ pub enum Action {
 }
 
 /// Why a checkpoint is wanted before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Want {
     /// Somebody asked for one.
     Now,
@@ -82,18 +84,22 @@ pub struct Protocol {
     /// The next epoch to be ended.
     epoch: u64,
     in_flight: Option<InFlight>,
-    /// When the last epoch was asked for.
+    /// When the last epoch was asked for, or the last was skipped.
     asked_ms: u64,
+    /// Checkpoints that were skipped and of which nobody was told, and when somebody was told last.
+    skipped: u64,
+    told_ms: Option<u64>,
     wants_now: bool,
     wants_stop: bool,
     /// The epoch that the run stops after.
     stops_after: Option<u64>,
     ended: Vec<bool>,
+    /// How often the last checkpoint of all was tried, and when it may be tried again.
+    last_tries: u64,
+    retry_ms: u64,
     /// What the last committed checkpoint stands on; empty before the first of this run.
     chain: Vec<SegmentRecord>,
     next_is_full: bool,
-    /// Whether the last epoch was given up: the next waits for its time, even if there is nothing else to do.
-    has_failed: bool,
 }
 
 struct InFlight {
@@ -114,13 +120,16 @@ impl Protocol {
             epoch,
             in_flight: None,
             asked_ms: now_ms,
+            skipped: 0,
+            told_ms: None,
             wants_now: false,
             wants_stop: false,
             stops_after: None,
             ended: vec![false; processes],
+            last_tries: 0,
+            retry_ms: 0,
             chain: Vec::new(),
             next_is_full: true,
-            has_failed: false,
         }
     }
 
@@ -142,13 +151,15 @@ impl Protocol {
 
     /// Ms until [`Self::tick`] will have something to do, if nothing else happens.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
-        (self.asked_ms + self.interval_ms).saturating_sub(now_ms)
+        let due_ms = self.asked_ms + self.interval_ms;
+        let due_ms = if self.all_ended() { due_ms.min(self.retry_ms) } else { due_ms };
+        due_ms.saturating_sub(now_ms)
     }
 
     /// The next epoch, when its time has come. An interval that ends while one is in flight is skipped.
     pub fn tick(&mut self, now_ms: u64) -> Option<Action> {
         let is_due = now_ms >= self.asked_ms + self.interval_ms;
-        let is_last = self.all_ended() && !self.has_failed;
+        let is_last = self.all_ended() && now_ms >= self.retry_ms;
         if self.in_flight.is_some() || !(is_due || self.wants_now || self.wants_stop || is_last) {
             return None;
         }
@@ -184,7 +195,6 @@ impl Protocol {
         }
         let done = self.in_flight.take().expect("it was just seen");
         self.epoch += 1;
-        self.has_failed = done.failed.is_some();
         if let Some(reason) = done.failed {
             self.next_is_full = true;
             return Some(Action::Abandon { epoch, reason });
@@ -198,12 +208,38 @@ impl Protocol {
         Some(Action::Commit { epoch, reports: done.reports, segments: self.chain.clone(), finished })
     }
 
-    /// The record of an epoch could not be written: what it handed over is lost to the chain.
-    pub fn commit_failed(&mut self) {
+    /// An epoch was given up, or its record could not be written: what it handed over is lost to the chain.
+    /// Whether the run can do nothing but end without its last checkpoint.
+    pub fn failed(&mut self, epoch: u64, now_ms: u64) -> bool {
         self.next_is_full = true;
-        self.has_failed = true;
+        if self.all_ended() {
+            self.last_tries += 1;
+            self.retry_ms = now_ms + LAST_RETRY_MS * self.last_tries;
+        }
+        self.stops_after(epoch) || self.last_tries >= LAST_TRIES
+    }
+
+    /// Everything that an epoch brings about is done. How many checkpoints were to begin meanwhile and are
+    /// skipped, so that they do not queue up; `None` if the user need not hear of it now.
+    pub fn settled(&mut self, now_ms: u64) -> Option<u64> {
+        let intervals = (now_ms - self.asked_ms).checked_div(self.interval_ms).unwrap_or(0);
+        self.asked_ms += intervals * self.interval_ms;
+        self.skipped += intervals;
+        let is_time = self.told_ms.is_none_or(|told_ms| now_ms >= told_ms + TELL_AGAIN_MS);
+        if self.skipped == 0 || !is_time {
+            return None;
+        }
+        self.told_ms = Some(now_ms);
+        Some(std::mem::take(&mut self.skipped))
     }
 }
+
+/// How often the last checkpoint of all is tried, when there is nothing left to do but to save.
+const LAST_TRIES: u64 = 3;
+/// The pause before it is tried again, and by how much each following one is longer.
+const LAST_RETRY_MS: u64 = 1000;
+/// Who was told that intervals are too short does not want to hear it every time.
+const TELL_AGAIN_MS: u64 = 60_000;
 
 /// Changes of so few bytes are never worth a full checkpoint.
 const CHAIN_BYTES_MIN: u64 = 1 << 20;
@@ -255,23 +291,9 @@ mod tests {
         p.report(0, 0, report("a", true, 1));
         assert_eq!(p.tick(0), Some(Action::Enter { epoch: 1, full: false }));
         assert!(matches!(p.report(0, 1, Err("disk full".to_string())), Some(Action::Abandon { epoch: 1, .. })));
+        assert!(!p.failed(1, 0));
         assert_eq!(p.tick(0), Some(Action::Enter { epoch: 2, full: true }));
         assert_eq!(segments(p.report(0, 2, report("c", true, 1))), ["c"]);
-    }
-
-    /// A disk that stays full is asked once in an interval, not all the time.
-    #[test]
-    fn the_last_checkpoint_is_tried_again_in_its_time() {
-        let mut p = Protocol::new(1, 0, 1000, false, 0);
-        p.ended(0);
-        assert!(p.tick(0).is_some());
-        assert!(p.report(0, 0, Err("disk full".to_string())).is_some());
-        assert_eq!(p.tick(999), None);
-        assert!(p.tick(1000).is_some());
-        assert!(matches!(p.report(0, 1, report("a", true, 1)), Some(Action::Commit { .. })));
-        p.commit_failed();
-        assert_eq!(p.tick(1999), None);
-        assert!(p.tick(2000).is_some());
     }
 
     #[test]
@@ -282,6 +304,41 @@ mod tests {
         for (epoch, full) in [(1, false), (2, false), (3, false), (4, false), (5, true)] {
             assert_eq!(p.tick(0), Some(Action::Enter { epoch, full }));
             p.report(0, epoch, report("d", full, CHAIN_BYTES_MIN));
+        }
+    }
+
+    #[test]
+    fn intervals_that_end_meanwhile_are_skipped_and_told() {
+        let mut p = Protocol::new(1, 0, 1000, false, 0);
+        assert!(p.tick(1000).is_some());
+        p.report(0, 0, report("a", true, 1));
+        assert_eq!(p.settled(1999), None);
+        assert_eq!(p.tick(1999), None);
+        assert!(p.tick(2000).is_some());
+        p.report(0, 1, report("b", false, 1));
+        assert_eq!(p.settled(5500), Some(3));
+        // The next is due when it would have been, and not at once.
+        assert_eq!((p.tick(5999), p.wait_ms(5500)), (None, 500));
+        assert!(p.tick(6000).is_some());
+        p.report(0, 2, report("c", false, 1));
+        assert_eq!(p.settled(7000), None, "too soon after the last time");
+        assert!(p.tick(8000).is_some());
+        p.report(0, 3, report("d", false, 1));
+        assert_eq!(p.settled(66_000), Some(1 + 58));
+    }
+
+    #[test]
+    fn the_last_checkpoint_is_tried_a_few_times_with_pauses() {
+        let mut p = Protocol::new(1, 0, 1_000_000, false, 0);
+        p.ended(0);
+        let mut now_ms = 0;
+        for try_number in 1..=LAST_TRIES {
+            assert!(p.tick(now_ms).is_some(), "{try_number}");
+            let epoch = try_number - 1;
+            p.report(0, epoch, Err("no permission".to_string()));
+            assert_eq!(p.failed(epoch, now_ms), try_number == LAST_TRIES);
+            assert_eq!((p.tick(now_ms), p.wait_ms(now_ms)), (None, LAST_RETRY_MS * try_number));
+            now_ms += LAST_RETRY_MS * try_number;
         }
     }
 

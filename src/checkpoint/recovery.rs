@@ -53,7 +53,11 @@ pub fn newest_valid(store: &dyn StateStore, prefix: &str) -> Result<(Option<Reco
 
 /// Reads a checkpoint and all that it names; the inner error says why it does not hold.
 pub fn open(store: &dyn StateStore, listed: &Listed) -> Result<Result<Recovered, String>, StoreError> {
-    let Some(bytes) = store.get(&listed.name)? else { return Ok(Err("it is gone".to_string())) };
+    let bytes = match read(store, &listed.name)? {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err("it is gone".to_string())),
+        Err(reason) => return Ok(Err(reason)),
+    };
     let record = match Checkpoint::decode(&listed.name, &bytes) {
         Ok(record) => record,
         Err(error) => return Ok(Err(error.to_string())),
@@ -68,8 +72,22 @@ pub fn open(store: &dyn StateStore, listed: &Listed) -> Result<Result<Recovered,
     Ok(Ok(Recovered { record, segments }))
 }
 
+/// Reads a value. That its bytes are not what was written is a matter of this value alone (the inner
+/// error), and no reason to give up; a store that does not answer is.
+pub fn read(store: &dyn StateStore, name: &str) -> Result<Result<Option<Vec<u8>>, String>, StoreError> {
+    match store.get(name) {
+        Ok(value) => Ok(Ok(value)),
+        Err(StoreError::Damaged { reason, .. }) => Ok(Err(format!("damaged ({reason})"))),
+        Err(error) => Err(error),
+    }
+}
+
 fn open_segment(store: &dyn StateStore, named: &SegmentRecord) -> Result<Result<Segment, String>, StoreError> {
-    let Some(bytes) = store.get(&named.name)? else { return Ok(Err("missing".to_string())) };
+    let bytes = match read(store, &named.name)? {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err("missing".to_string())),
+        Err(reason) => return Ok(Err(reason)),
+    };
     if bytes.len() as u64 != named.bytes || xxh3_64(&bytes) != named.checksum {
         return Ok(Err("damaged (it is not what the checkpoint says)".to_string()));
     }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::config::CheckpointConfig;
+use super::recovery::read;
 use crate::state::manifest::{Checkpoint, manifest_name};
 use crate::state::store::{StateStore, StoreError};
 
@@ -50,28 +51,33 @@ pub fn take_generation(store: &dyn StateStore, prefix: &str, note: &str) -> Resu
     }
 }
 
+/// The record of this name, if it can be read: one that cannot names segments that are not known, and is
+/// of no use to anybody.
+fn readable(store: &dyn StateStore, name: &str) -> Result<Option<Checkpoint>, StoreError> {
+    let bytes = read(store, name)?;
+    Ok(bytes.ok().flatten().and_then(|bytes| Checkpoint::decode(name, &bytes).ok()))
+}
+
 /// Removes what `newest`, which was just committed, makes superfluous.
 pub fn prune(store: &dyn StateStore, config: &CheckpointConfig, newest: &Checkpoint) -> Result<(), StoreError> {
     let prefix = &config.key_prefix;
-    let listed = store.list_checkpoints(prefix)?;
-    let kept_from = listed.len().saturating_sub(config.max_checkpoints.max(1));
-    let mut named: HashSet<String> = HashSet::new();
-    for (index, item) in listed.iter().enumerate() {
-        let is_newest = item.name == manifest_name(prefix, newest.id, newest.generation);
-        let record = if is_newest { None } else { store.get(&item.name)?.map(|b| Checkpoint::decode(&item.name, &b)) };
-        let is_old = |record: &Checkpoint| {
-            let age_ms = newest.timestamp_ms.saturating_sub(record.timestamp_ms);
-            config.max_age.is_some_and(|max| u128::from(age_ms) > max.as_millis())
-        };
-        match record {
-            _ if is_newest => named.extend(newest.segments.iter().map(|s| s.name.clone())),
-            // It does not exist any more.
-            None => {}
-            Some(Ok(record)) if index >= kept_from && !is_old(&record) => {
+    let is_old = |record: &Checkpoint| {
+        let age_ms = newest.timestamp_ms.saturating_sub(record.timestamp_ms);
+        config.max_age.is_some_and(|max| u128::from(age_ms) > max.as_millis())
+    };
+    let mut named: HashSet<String> = newest.segments.iter().map(|s| s.name.clone()).collect();
+    // How many more may be kept. Only those count that a run could begin with.
+    let mut room = config.max_checkpoints.saturating_sub(1);
+    for item in store.list_checkpoints(prefix)?.iter().rev() {
+        if item.name == manifest_name(prefix, newest.id, newest.generation) {
+            continue;
+        }
+        match readable(store, &item.name)? {
+            Some(record) if room > 0 && !is_old(&record) => {
+                room -= 1;
                 named.extend(record.segments.into_iter().map(|s| s.name));
             }
-            // One that cannot be read names segments that are not known; it is of no use to anybody.
-            Some(Ok(_) | Err(_)) => store.delete(&item.name)?,
+            Some(_) | None => store.delete(&item.name)?,
         }
     }
     for name in store.list(&segment_prefix(prefix))? {
@@ -87,10 +93,7 @@ pub fn prune(store: &dyn StateStore, config: &CheckpointConfig, newest: &Checkpo
 pub fn remove_unnamed(store: &dyn StateStore, prefix: &str) -> Result<usize, StoreError> {
     let mut named: HashSet<String> = HashSet::new();
     for item in store.list_checkpoints(prefix)? {
-        let bytes = store.get(&item.name)?.unwrap_or_default();
-        if let Ok(record) = Checkpoint::decode(&item.name, &bytes) {
-            named.extend(record.segments.into_iter().map(|s| s.name));
-        }
+        named.extend(readable(store, &item.name)?.into_iter().flat_map(|r| r.segments).map(|s| s.name));
     }
     let unnamed: Vec<String> =
         store.list(&segment_prefix(prefix))?.into_iter().filter(|name| !named.contains(name)).collect();
@@ -100,6 +103,8 @@ pub fn remove_unnamed(store: &dyn StateStore, prefix: &str) -> Result<usize, Sto
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::state::manifest::SegmentRecord;
     use crate::state::store::MemoryStore;
@@ -124,6 +129,38 @@ mod tests {
         assert_eq!(ids, [3, 4]);
         let segments = store.list("varpulis:segments:").unwrap();
         assert_eq!(segments, [name(2), name(3), name(4), name(5)]);
+    }
+
+    fn ids(store: &dyn StateStore) -> Vec<u64> {
+        store.list_checkpoints("varpulis").unwrap().into_iter().map(|l| l.id).collect()
+    }
+
+    /// Checkpoints 1 to 4, a second apart.
+    fn saved(store: &dyn StateStore) -> Checkpoint {
+        let record = |id| Checkpoint { id, generation: 1, timestamp_ms: id * 1000, ..Checkpoint::default() };
+        (1..=4).for_each(|id| assert!(store.save_checkpoint("varpulis", &record(id)).unwrap()));
+        record(4)
+    }
+
+    /// What cannot be read goes, and takes no place of what can.
+    #[test]
+    fn keeps_as_many_as_can_be_read() {
+        let store = MemoryStore::new();
+        let newest = saved(&store);
+        store.put(&manifest_name("varpulis", 3, 1), b"torn").unwrap();
+        let config = CheckpointConfig { max_checkpoints: 2, ..CheckpointConfig::default() };
+        prune(&store, &config, &newest).unwrap();
+        assert_eq!(ids(&store), [2, 4]);
+    }
+
+    #[test]
+    fn keeps_none_that_is_too_old() {
+        let store = MemoryStore::new();
+        let newest = saved(&store);
+        let max_age = Some(Duration::from_millis(1500));
+        let config = CheckpointConfig { max_checkpoints: 10, max_age, ..CheckpointConfig::default() };
+        prune(&store, &config, &newest).unwrap();
+        assert_eq!(ids(&store), [3, 4]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! segment   "VPSEGM", version u16 | block … | index | index offset u64 | xxh3 of all before u64
-//! block     zstd, or as it is, of: group u16, expiry i64, key, sub-key, value length + 1 (0: tombstone),
+//! block     zstd, lz4, or as it is, of: group u16, expiry i64, key, sub-key, value length + 1 (0: tombstone),
 //!           value; for entry after entry, ordered by (state, group, key, sub-key)
 //! index     compression u8 | states: name … | blocks: state, first group, last group, offset, length,
 //!           raw length, entries …
@@ -16,20 +16,12 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::state::entries::{Entries, Entry};
+pub use crate::state::options::Compression;
 
 const MAGIC: &[u8; 6] = b"VPSEGM";
 const VERSION: u16 = 1;
 /// Bytes of a block before compression.
 const BLOCK_BYTES: usize = 256 << 10;
-
-/// How blocks are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    None,
-    #[default]
-    Zstd,
-}
 
 /// A segment that cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -93,6 +85,7 @@ impl Writer {
         let offset = self.out.len();
         match self.compression {
             Compression::None => self.out.extend_from_slice(&self.raw),
+            Compression::Lz4 => self.out.extend(lz4_flex::block::compress(&self.raw)),
             Compression::Zstd => {
                 self.out.extend(zstd::bulk::compress(&self.raw, 1).expect("compression to memory does not fail"));
             }
@@ -107,6 +100,7 @@ impl Writer {
         self.out.push(match self.compression {
             Compression::None => 0,
             Compression::Zstd => 1,
+            Compression::Lz4 => 2,
         });
         put_number(states.len() as u64, &mut self.out);
         for (name, _) in states {
@@ -157,6 +151,7 @@ impl Segment {
         let compression = match take_byte(&mut index)? {
             0 => Compression::None,
             1 => Compression::Zstd,
+            2 => Compression::Lz4,
             _ => return Err(SegmentError::Inconsistent("an unknown compression")),
         };
         let mut states = Vec::new();
@@ -201,10 +196,11 @@ impl Segment {
 
     fn block(&self, block: &BlockIndex) -> Result<Vec<u8>, SegmentError> {
         let bytes = &self.bytes[block.offset..block.offset + block.bytes];
+        let broken = SegmentError::Inconsistent("a block does not decompress");
         match self.compression {
             Compression::None => Ok(bytes.to_vec()),
-            Compression::Zstd => zstd::bulk::decompress(bytes, block.raw_bytes)
-                .map_err(|_| SegmentError::Inconsistent("a block does not decompress")),
+            Compression::Lz4 => lz4_flex::block::decompress(bytes, block.raw_bytes).map_err(|_| broken),
+            Compression::Zstd => zstd::bulk::decompress(bytes, block.raw_bytes).map_err(|_| broken),
         }
     }
 }
@@ -369,12 +365,15 @@ mod tests {
         prop::collection::vec(entry, 0..30)
     }
 
+    fn compressions() -> impl Strategy<Value = Compression> {
+        prop_oneof![Just(Compression::None), Just(Compression::Lz4), Just(Compression::Zstd)]
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         #[test]
-        fn reads_what_it_wrote(a in entries(), b in entries(), compressed in any::<bool>()) {
-            let compression = if compressed { Compression::Zstd } else { Compression::None };
+        fn reads_what_it_wrote(a in entries(), b in entries(), compression in compressions()) {
             let of = |list: &[Owned]| list.iter().fold(Entries::default(), |mut e, o| { push(&mut e, o); e });
             let bytes = encode_segment(&[("a", &of(&a)), ("b", &of(&b))], compression);
             let segment = Arc::new(Segment::open(bytes).unwrap());
@@ -383,6 +382,17 @@ mod tests {
                 prop_assert_eq!(read(&segment, name), expected);
             }
         }
+    }
+
+    /// A program may choose, and so each must do what it says.
+    #[test]
+    fn every_compression_is_its_own() {
+        let mut entries = Entries::default();
+        (0..1000).for_each(|group| entries.push(group, b"key", b"", 5, |out| out.extend([7; 100])));
+        let bytes = |compression| encode_segment(&[("a", &entries)], compression);
+        let [none, lz4, zstd] = [Compression::None, Compression::Lz4, Compression::Zstd].map(bytes);
+        assert!(none.len() > 100_000 && lz4.len() < 20_000 && zstd.len() < 20_000);
+        assert_ne!(lz4, zstd);
     }
 
     /// No truncation and no flipped bit goes unseen.

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::connector::spec::OutputFormat;
 use crate::runtime::checkpoints::Restore;
+use crate::state::place::Place;
 
 /// Runs VPL programs over event streams: logs, live files, generators.
 #[derive(Parser)]
@@ -30,7 +32,7 @@ pub enum Command {
     Generate(GenerateArgs),
     /// List the functions and aggregates
     Functions(FunctionsArgs),
-    /// List, show, verify or delete the checkpoints in a state folder
+    /// List, show, verify or delete checkpoints
     Checkpoint(CheckpointArgs),
 }
 
@@ -44,28 +46,39 @@ pub struct CheckpointArgs {
 pub enum CheckpointAction {
     /// One line for each checkpoint, the newest last
     List {
-        #[arg(long, value_name = "DIR")]
-        state_dir: PathBuf,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        state_dir: Place,
     },
     /// The record of a checkpoint as JSON; the newest if no id is given
     Show {
         id: Option<u64>,
-        #[arg(long, value_name = "DIR")]
-        state_dir: PathBuf,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        state_dir: Place,
     },
     /// Read all that checkpoints stand on; exit 1 if one does not hold
     Verify {
         id: Option<u64>,
-        #[arg(long, value_name = "DIR")]
-        state_dir: PathBuf,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        state_dir: Place,
+    },
+    /// Have the run over a folder make a checkpoint now, and wait for it
+    Create {
+        /// The run stops after it
+        #[arg(long)]
+        stop: bool,
+        /// How long to wait
+        #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_interval)]
+        timeout: Duration,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        state_dir: Place,
     },
     /// Say what a run with these flags would continue from, and start nothing; exit 1 if it would not start
     Plan(Box<RunArgs>),
     /// Delete a checkpoint, and what only it needs; no run may be under way
     Delete {
         id: u64,
-        #[arg(long, value_name = "DIR")]
-        state_dir: PathBuf,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        state_dir: Place,
     },
 }
 
@@ -112,12 +125,12 @@ pub struct RunArgs {
     /// Where malformed rows go
     #[arg(long, value_name = "FILE")]
     pub dead_letter: Option<String>,
-    /// Save state there and, if some is there, continue from it
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
+    /// Save state there and, if some is there, continue from it: a folder, s3://…, rocksdb://…
+    #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+    pub state_dir: Option<Place>,
     /// How often state is saved
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub checkpoint_interval: Option<i64>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
+    pub checkpoint_interval: Option<Duration>,
     /// What to continue from: latest, the id of a checkpoint, or none to begin anew
     #[arg(long, default_value = "latest", value_name = "WHICH", value_parser = parse_restore)]
     pub restore: Restore,
@@ -127,6 +140,9 @@ pub struct RunArgs {
     /// Continue although states or rows are lost that the program no longer has a place for
     #[arg(long)]
     pub allow_drop: bool,
+    /// Start the run again when it crashes, from its last checkpoint
+    #[arg(long)]
+    pub supervise: bool,
     /// Leave _stream and _time out of the rows
     #[arg(long)]
     pub no_meta: bool,
@@ -284,6 +300,15 @@ pub enum GeneratedFormat {
 
 fn parse_duration(text: &str) -> Result<i64, String> {
     crate::data::time::parse_duration(text).ok_or_else(|| "expected a duration such as 250ms or 1h30m".to_string())
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let ns = parse_duration(text)?;
+    if ns > 0 { Ok(Duration::from_nanos(ns.unsigned_abs())) } else { Err("expected more than 0s".to_string()) }
+}
+
+fn parse_place(text: &str) -> Result<Place, String> {
+    Place::parse(text).map_err(|e| e.to_string())
 }
 
 fn parse_restore(text: &str) -> Result<Restore, String> {

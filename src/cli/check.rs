@@ -13,7 +13,7 @@ use crate::runtime::surroundings::Outside;
 use crate::sema::hir::EventType;
 
 pub fn check(args: CheckArgs) -> u8 {
-    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, &mut Outside) {
+    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, false, &mut Outside) {
         Ok(compilation) => compilation,
         Err(code) => return code,
     };

@@ -1,17 +1,19 @@
-//! `varpulis checkpoint`: what a state folder holds, and whether it holds.
+//! `varpulis checkpoint`: what lies where state is saved, and whether it holds.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::args::{CheckpointAction, CheckpointArgs};
+use super::create::{Then, create};
 use super::run::plan;
-use super::{EXIT_FAILED, complain, say};
+use super::{EXIT_FAILED, EXIT_STATE, complain, say};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::recovery::open;
 use crate::checkpoint::retention::remove_unnamed;
+use crate::state::lock::RunLock;
 use crate::state::manifest::Checkpoint;
-use crate::state::store::{FileStore, Listed, StateStore, StoreError};
+use crate::state::place::{Choice, Place};
+use crate::state::store::{Listed, StateStore, StoreError};
 
 pub fn run(args: CheckpointArgs) -> u8 {
     let prefix = CheckpointConfig::default().key_prefix;
@@ -20,7 +22,10 @@ pub fn run(args: CheckpointArgs) -> u8 {
         CheckpointAction::Show { id, state_dir } => with(state_dir, |s| show(s, &prefix, *id)),
         CheckpointAction::Verify { id, state_dir } => with(state_dir, |s| verify(s, &prefix, *id)),
         CheckpointAction::Plan(args) => return plan(args),
-        CheckpointAction::Delete { id, state_dir } => with(state_dir, |s| delete(s, &prefix, *id)),
+        CheckpointAction::Create { stop, timeout, state_dir } => {
+            create(state_dir, if *stop { Then::Stop } else { Then::GoOn }, *timeout)
+        }
+        CheckpointAction::Delete { id, state_dir } => change(state_dir, |s| delete(s, &prefix, *id)),
     };
     done.unwrap_or_else(|error| {
         complain(error);
@@ -28,12 +33,22 @@ pub fn run(args: CheckpointArgs) -> u8 {
     })
 }
 
-fn with(dir: &Path, act: impl FnOnce(&dyn StateStore) -> Result<u8, StoreError>) -> Result<u8, StoreError> {
-    if !dir.is_dir() {
-        complain(format!("{}: no such folder", dir.display()));
-        return Ok(EXIT_FAILED);
-    }
-    act(&FileStore::open(dir)?)
+/// Looks at what is in a place, which a run may be using.
+fn with(place: &Place, act: impl FnOnce(&dyn StateStore) -> Result<u8, StoreError>) -> Result<u8, StoreError> {
+    act(&*place.open_for_reading()?)
+}
+
+/// Changes what is in a place that no run is using.
+fn change(place: &Place, act: impl FnOnce(&dyn StateStore) -> Result<u8, StoreError>) -> Result<u8, StoreError> {
+    drop(place.open_for_reading()?);
+    let _lock = match place.folder().map(RunLock::take).transpose() {
+        Ok(lock) => lock,
+        Err(error) => {
+            complain(error);
+            return Ok(EXIT_STATE);
+        }
+    };
+    act(&*place.open(&Choice::default())?)
 }
 
 fn list(store: &dyn StateStore, prefix: &str) -> Result<u8, StoreError> {

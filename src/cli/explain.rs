@@ -8,7 +8,7 @@ use crate::plan::explain;
 use crate::runtime::surroundings::Outside;
 
 pub fn explain(args: ExplainArgs) -> u8 {
-    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, &mut Outside) {
+    let compilation = match compile_program(&args.program, &args.inputs, OnError::Skip, false, &mut Outside) {
         Ok(compilation) => compilation,
         Err(code) => return code,
     };

@@ -6,10 +6,15 @@
 //! | 1 | the run failed |
 //! | 2 | bad program or usage |
 //! | 3 | stopped by `on_error: "fail"`, or by a row that contradicts a sampled type |
+//! | 4 | the run cannot begin: its saved state does not fit, or another run has it |
+//! | 75 | another process of the run is gone, and the run with it |
+//! | 128 + N | a second signal N ended the process at once |
 
 mod args;
+mod begin;
 mod check;
 mod checkpoint;
+mod create;
 mod explain;
 mod fmt;
 mod functions;
@@ -17,6 +22,7 @@ mod generate;
 mod program;
 mod progress;
 mod run;
+mod supervise;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +34,9 @@ use args::{Cli, Command};
 pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_REFUSED: u8 = 3;
+pub const EXIT_STATE: u8 = 4;
+/// What sendmail calls a temporary failure: to try again may help.
+pub const EXIT_LOST: u8 = 75;
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -40,6 +49,7 @@ pub fn main() -> ExitCode {
         }
     };
     let code = match cli.command {
+        Command::Run(args) if args.supervise => supervise::supervise(std::env::args_os()),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Explain(args) => explain::explain(args),

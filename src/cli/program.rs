@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::args::{FindingsFormat, InputArgs, InputFormat};
 use super::{EXIT_USAGE, complain, say};
-use crate::compile::{Compilation, compile};
+use crate::compile::{Compilation, compile, settings};
 use crate::connector::spec::{FileFormat, Input, OnError};
 use crate::diagnostic::{render_json, render_text};
 use crate::runtime::surroundings::locate;
 use crate::sema::Environment;
+use crate::sema::hir::Settings;
 use crate::sema::inputs::{CommandInput, Surroundings};
 
 /// Compiles the program at `path` with the inputs of the command line. An exit code is a failure that
@@ -18,6 +19,7 @@ pub fn compile_program(
     path: &Path,
     inputs: &InputArgs,
     on_error: OnError,
+    has_state_dir: bool,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Compilation, u8> {
     let name = path.display().to_string();
@@ -33,8 +35,14 @@ pub fn compile_program(
         complain(message);
         EXIT_USAGE
     })?;
-    let environment = Environment { inputs: &given, surroundings, on_error };
+    let environment = Environment { inputs: &given, surroundings, on_error, has_state_dir };
     Ok(compile(&name, text, environment))
+}
+
+/// What the program at `path` says of how it is run; nothing where it is wrong, which [`compile_program`] tells.
+pub fn settings_of_program(path: &Path) -> Settings {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    settings(&path.display().to_string(), text)
 }
 
 /// Prints all findings on standard error.

@@ -1,81 +1,94 @@
 //! `varpulis run`.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::exit as exit_at_once;
 
 use super::args::{FindingsFormat, RunArgs};
-use super::program::{compile_program, print_findings};
+use super::begin::{Mode, Opened, open, restore_code, saving};
+use super::program::{compile_program, print_findings, settings_of_program};
 use super::progress::Display;
-use super::{EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, complain, say};
+use super::supervise::follow_supervisor;
+use super::{EXIT_FAILED, EXIT_LOST, EXIT_REFUSED, EXIT_USAGE, complain, say};
 use crate::checkpoint::archive::Archive;
-use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Want;
 use crate::connector::format::encode::jsonl::Meta;
 use crate::connector::guard::is_guarded;
 use crate::connector::intake::{Intake, Limits};
 use crate::connector::rejects::Refusal;
 use crate::connector::sink::Destination;
-use crate::connector::spec::{Input, OnError, OutputFormat, Source};
+use crate::connector::spec::{OnError, OutputFormat, Source};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::Transport;
 use crate::plan::physical::Plan;
 use crate::runtime::changes::Allowed;
-use crate::runtime::checkpoints::{Beginning, Checkpoints, Intended, Looked, RestoreError};
+use crate::runtime::checkpoints::{Intended, Looked};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
-use crate::runtime::job::{Job, Saving, Share, run as run_job};
+use crate::runtime::job::{Job, JobError, Saving, Share, run as run_job};
 use crate::runtime::outputs::{DefaultOutput, parts};
 use crate::runtime::report::Report;
 use crate::runtime::samples::{Remembering, Samples};
 use crate::runtime::surroundings::Outside;
+use crate::runtime::watch::Lost;
+use crate::sema::hir::Settings;
 use crate::sema::inputs::Surroundings;
-use crate::state::store::FileStore;
+
+/// How long a broken connection waits for the word which process is gone.
+const WATCH_GRACE: Duration = Duration::from_secs(2);
 
 pub fn run(args: RunArgs) -> u8 {
     end_on_panic();
+    follow_supervisor();
+    // Others may find this run and ask it for a checkpoint before it listens; that must not kill it.
+    let signals = Signals::new([SIGUSR1, SIGUSR2]);
     if args.processes == 1 {
-        return match compile(&args) {
-            Ok(compiled) => run_plan(&args, compiled, None).0,
+        return match compile(&args, Mode::Run) {
+            Ok(compiled) => run_plan(&args, compiled, signals, None).0,
             Err(code) => code,
         };
     }
-    match run_member(&args) {
+    match run_member(&args, signals) {
         Ok(code) => code,
         Err(error) => {
-            complain(error);
-            EXIT_FAILED
+            complain(&error);
+            match error {
+                ClusterError::HostFile { .. } | ClusterError::Mismatch { .. } => EXIT_USAGE,
+                ClusterError::Listen { .. } => EXIT_FAILED,
+                ClusterError::Unreachable { .. } | ClusterError::Missing { .. } | ClusterError::Broken(_) => EXIT_LOST,
+            }
         }
     }
 }
 
 /// Runs as one of several processes: the first compiles, the others get the plan from it.
-fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
+fn run_member(args: &RunArgs, signals: io::Result<Signals>) -> Result<u8, ClusterError> {
     let hostfile = args.hostfile.as_deref().expect("clap asks for it with more than one process");
     let members = Membership::read(hostfile, args.processes, args.process, args.workers as usize)?;
-    let compiled = if args.process == 0 { Some(compile(args)) } else { None };
-    let mut peers = members.connect()?;
+    let compiled = if args.process == 0 { Some(compile(args, Mode::Run)) } else { None };
+    let mut peers = members.connect(Arc::new(end_of_process_lost))?;
     let compiled = match compiled {
-        Some(Ok(compiled)) => {
-            peers.share::<Result<Plan, u8>>(Some(Ok(compiled.plan.clone())))?;
+        Some(compiled) => {
+            let told = compiled.as_ref().map(|c| (&c.plan, &c.settings)).map_err(|code| *code);
+            peers.tell(told.as_ref().map_err(|code| *code))?;
             compiled
         }
-        Some(Err(code)) => {
-            peers.share::<Result<Plan, u8>>(Some(Err(code)))?;
-            return Ok(code);
+        None => {
+            peers.hear()?.map(|(plan, settings)| Compiled { plan, settings, samples: Samples::default(), opened: None })
         }
-        None => match peers.share::<Result<Plan, u8>>(None)? {
-            Some(Ok(plan)) => Compiled { plan, samples: Samples::default(), looked: None },
-            // The first process has said why there is nothing to run.
-            Some(Err(code)) => return Ok(code),
-            None => return Ok(EXIT_FAILED),
-        },
     };
-    let (code, report) = run_plan(args, compiled, Some((&members, &mut peers)));
-    let reports = peers.gather(report)?;
-    let mut reports = reports.into_iter().flatten();
+    let compiled = match compiled {
+        Ok(compiled) => compiled,
+        // The first process has said why there is nothing to run.
+        Err(code) => return Ok(code),
+    };
+    let (code, report) = run_plan(args, compiled, signals, Some((&members, &mut peers)));
+    // Who has no report has not begun, and has told why; the others miss it.
+    let Some(report) = report else { return Ok(code) };
+    let mut reports = peers.gather(report)?.into_iter();
     if let Some(mut whole) = reports.next() {
         reports.for_each(|r| whole.add(r));
         print_report(args, &whole);
@@ -83,53 +96,59 @@ fn run_member(args: &RunArgs) -> Result<u8, ClusterError> {
     Ok(code)
 }
 
+/// Nothing can go on without the other process; what was not saved is read again.
+fn end_of_process_lost(lost: &Lost) {
+    complain(lost);
+    exit_at_once(i32::from(EXIT_LOST));
+}
+
 /// A program that is ready to run; in the first process with what it may continue from.
 struct Compiled {
     plan: Plan,
+    settings: Settings,
     samples: Samples,
-    looked: Option<(Checkpoints, Looked)>,
+    opened: Option<Opened>,
 }
 
-fn compile(args: &RunArgs) -> Result<Compiled, u8> {
-    let looked = look(args).map_err(|error| {
-        complain(error);
-        EXIT_FAILED
+/// Opens what the run may continue from before the program is compiled: types that were sampled for its
+/// checkpoint are not sampled again.
+fn compile(args: &RunArgs, mode: Mode) -> Result<Compiled, u8> {
+    let early = settings_of_program(&args.program);
+    let opened = open(args, &early, mode).map_err(|error| {
+        complain(&error);
+        error.exit_code()
     })?;
-    let known = looked.as_ref().map(|(_, looked)| looked.samples()).unwrap_or_default();
+    let known = opened.as_ref().map(|opened| opened.looked.samples()).unwrap_or_default();
     let mut surroundings = Remembering::new(Outside, &known);
-    let plan = compile_plan(args, &mut surroundings)?;
-    Ok(Compiled { plan, samples: surroundings.used, looked })
+    let (plan, settings) = compile_plan(args, &mut surroundings)?;
+    Ok(Compiled { plan, settings, samples: surroundings.used, opened })
 }
 
-/// The checkpoint that the run may continue from, if it saves its state anywhere.
-fn look(args: &RunArgs) -> Result<Option<(Checkpoints, Looked)>, Box<dyn std::error::Error>> {
-    let Some(checkpoints) = checkpoints(args)? else { return Ok(None) };
-    let looked = checkpoints.look()?;
-    Ok(Some((checkpoints, looked)))
-}
-
-fn compile_plan(args: &RunArgs, surroundings: &mut dyn Surroundings) -> Result<Plan, u8> {
+fn compile_plan(args: &RunArgs, surroundings: &mut dyn Surroundings) -> Result<(Plan, Settings), u8> {
     let on_error = if args.dead_letter.is_some() { OnError::DeadLetter } else { OnError::Skip };
-    let compilation = compile_program(&args.program, &args.inputs, on_error, surroundings)?;
+    let has_state_dir = args.state_dir.is_some();
+    let compilation = compile_program(&args.program, &args.inputs, on_error, has_state_dir, surroundings)?;
     if compilation.failed() || !args.quiet {
         print_findings(&compilation, FindingsFormat::Text);
     }
-    let plan = compilation.stages.map(|s| s.physical).ok_or(EXIT_USAGE)?;
+    let stages = compilation.stages.ok_or(EXIT_USAGE)?;
+    let (plan, settings) = (stages.physical, stages.hir.settings);
     let wants_letters = |s: &Source| s.on_error == OnError::DeadLetter;
     if let (None, Some(source)) = (&args.dead_letter, plan.sources.iter().find(|s| wants_letters(s))) {
         complain(format!("{}: on_error is \"dead_letter\"; --dead-letter FILE says where such rows go", source.name));
         return Err(EXIT_USAGE);
     }
-    Ok(plan)
+    Ok((plan, settings))
 }
 
 /// Runs the plan in this process. Of several processes, the report is left to the caller.
 fn run_plan(
     args: &RunArgs,
     compiled: Compiled,
+    signals: io::Result<Signals>,
     mut cluster: Option<(&Membership, &mut Peers)>,
 ) -> (u8, Option<Report>) {
-    let Compiled { plan, samples, looked } = compiled;
+    let Compiled { plan, settings, samples, opened } = compiled;
     let output = match default_output(args) {
         Ok(output) => output,
         Err(message) => {
@@ -145,24 +164,29 @@ fn run_plan(
             (members.share(), Transport::Network { process: members.process, sockets })
         }
     };
-    let saving = match saving(args, intended(args, &plan, &output, &samples), looked, cluster) {
-        Ok(saving) => saving,
+    let (saving, _lock) = match saving(args, intended(args, &plan, &output, &samples), &settings, opened, cluster) {
+        Ok(saving) => saving.unzip(),
         Err(error) => {
             complain(&error);
-            // There is nothing left to do, and that is no failure.
-            let is_finished = matches!(error.downcast_ref(), Some(RestoreError::Finished { .. }));
-            return (if is_finished { 0 } else { EXIT_FAILED }, None);
+            return (error.exit_code(), None);
         }
     };
     if saving.is_some() && !args.quiet {
         parts(&plan, &output).iter().for_each(complain);
     }
     let stop = Arc::new(Stop::default());
-    let display = Display::new(!args.quiet && std::io::stderr().is_terminal());
+    let display = Display::new(!args.quiet && io::stderr().is_terminal());
     let on_shutdown = saving.as_ref().is_some_and(|s| s.checkpoints.config.checkpoint_on_shutdown);
     let job = job(args, plan, output, share, transport, saving);
     let outcome = run_job(job, stop.clone(), |observed| {
-        stop_on_signals(stop, observed.archive.filter(|_| on_shutdown), observed.intake.clone());
+        let listening = signals.and_then(|signals| {
+            [SIGINT, SIGTERM].into_iter().try_for_each(|signal| signals.add_signal(signal))?;
+            stop_on_signals(signals, stop, observed.archive, on_shutdown, observed.intake.clone());
+            Ok(())
+        });
+        if let Err(error) = listening {
+            complain(format!("warning: signals are not heard: {error}"));
+        }
         display.watch(observed.intake);
     });
     display.finish();
@@ -175,7 +199,11 @@ fn run_plan(
         }
         Err(error) => {
             complain(&error);
-            (EXIT_FAILED, None)
+            let code = match &error {
+                JobError::Restore(error) => restore_code(error),
+                JobError::Input(_) | JobError::Output(_) | JobError::Worker(_) => EXIT_FAILED,
+            };
+            (code, None)
         }
     }
 }
@@ -212,59 +240,16 @@ fn intended<'a>(args: &RunArgs, plan: &'a Plan, output: &'a DefaultOutput, sampl
     Intended { plan, output, ordered: is_ordered(args, plan), allowed, samples }
 }
 
-/// Where the run saves its state, by its flags, and what it finds there. Of several processes the first
-/// looks, and the others begin with what it found.
-fn saving(
-    args: &RunArgs,
-    intended: Intended<'_>,
-    looked: Option<(Checkpoints, Looked)>,
-    cluster: Option<(&Membership, &mut Peers)>,
-) -> Result<Option<Saving>, Box<dyn std::error::Error>> {
-    if args.state_dir.is_none() {
-        return Ok(None);
-    }
-    if intended.plan.sources.iter().any(|s| matches!(s.input, Input::Stdin { .. })) && !args.quiet {
-        complain("warning: standard input cannot be read again: a crash loses the rows read since the last checkpoint");
-    }
-    let Some((members, peers)) = cluster else {
-        let (checkpoints, looked) = looked.expect("who saves has looked");
-        let found = checkpoints.find(looked, intended)?;
-        return Ok(Some(Saving { checkpoints, found, connections: Vec::new() }));
-    };
-    let connections = std::mem::take(&mut peers.checkpoints);
-    let (checkpoints, found) = if let Some((checkpoints, looked)) = looked {
-        let found = checkpoints.find(looked, intended);
-        peers.share(Beginning::of(&found))?;
-        (checkpoints, found?)
-    } else {
-        let beginning = peers.share::<Beginning>(None)?.ok_or("the first process could not continue its run")?;
-        let checkpoints = checkpoints(args)?.expect("it was seen that there are some");
-        let found = checkpoints.join(&beginning, members.process)?;
-        (checkpoints, found)
-    };
-    Ok(Some(Saving { checkpoints, found, connections }))
-}
-
-fn checkpoints(args: &RunArgs) -> Result<Option<Checkpoints>, Box<dyn std::error::Error>> {
-    let Some(dir) = &args.state_dir else { return Ok(None) };
-    let mut config = CheckpointConfig::default();
-    if let Some(interval_ns) = args.checkpoint_interval {
-        config.interval = Duration::from_nanos(interval_ns.unsigned_abs());
-    }
-    let store = Arc::new(FileStore::open(dir)?);
-    Ok(Some(Checkpoints { store, config, restore: args.restore }))
-}
-
 /// `varpulis checkpoint plan`: what a run with these flags would go on from.
 pub fn plan(args: &RunArgs) -> u8 {
-    if args.state_dir.is_none() {
-        complain("--state-dir says where the checkpoints are");
-        return EXIT_USAGE;
-    }
-    let compiled = match compile(args) {
+    let compiled = match compile(args, Mode::Look) {
         Ok(compiled) => compiled,
         Err(code) => return code,
     };
+    if args.state_dir.is_none() && compiled.opened.is_none() {
+        complain("nothing says where the checkpoints are: neither --state-dir nor the program");
+        return EXIT_USAGE;
+    }
     match compare(args, compiled) {
         Ok(code) => code,
         Err(error) => {
@@ -274,11 +259,11 @@ pub fn plan(args: &RunArgs) -> u8 {
     }
 }
 
-fn compare(args: &RunArgs, compiled: Compiled) -> Result<u8, Box<dyn std::error::Error>> {
-    let Compiled { plan, samples, looked } = compiled;
+fn compare(args: &RunArgs, compiled: Compiled) -> Result<u8, String> {
+    let Compiled { plan, samples, opened, .. } = compiled;
     let output = default_output(args)?;
     let intended = intended(args, &plan, &output, &samples);
-    let (notes, recovered) = looked.map(|(_, looked)| (looked.notes, looked.recovered)).unwrap_or_default();
+    let Looked { recovered, notes } = opened.map(|opened| opened.looked).unwrap_or_default();
     notes.iter().for_each(|note| say(format!("{note}\n")));
     let Some(recovered) = recovered else {
         say("no checkpoint: the run would begin anew\n");
@@ -313,10 +298,12 @@ fn end_on_panic() {
         }
         let text = panic.payload_as_str().unwrap_or_default();
         if text.starts_with("timely communication error") {
+            // Whoever watches the other processes knows which one it is, and ends this one.
+            std::thread::sleep(WATCH_GRACE);
             complain("the connection to another process is lost");
-        } else {
-            print(panic);
+            exit_at_once(i32::from(EXIT_LOST));
         }
+        print(panic);
         std::process::exit(i32::from(EXIT_FAILED));
     }));
 }
@@ -331,10 +318,16 @@ fn default_output(args: &RunArgs) -> Result<DefaultOutput, String> {
     Ok(DefaultOutput { destination, format, meta })
 }
 
-/// Ctrl-C and SIGTERM end the run cleanly, after a checkpoint if there is an archive to ask for it; a
-/// second one ends the process. SIGUSR1 takes a checkpoint, SIGUSR2 takes one and stops.
-fn stop_on_signals(stop: Arc<Stop>, archive: Option<Archive>, intake: Arc<Intake>) {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2]) else { return };
+/// Ctrl-C and SIGTERM end the run cleanly, after a checkpoint if `on_shutdown` says so and there is an
+/// archive to ask for it; a second one ends the process. SIGUSR1 takes a checkpoint, SIGUSR2 takes one and
+/// stops.
+fn stop_on_signals(
+    mut signals: Signals,
+    stop: Arc<Stop>,
+    archive: Option<Archive>,
+    on_shutdown: bool,
+    intake: Arc<Intake>,
+) {
     std::thread::spawn(move || {
         let mut stops = 0;
         for signal in signals.forever() {
@@ -344,12 +337,12 @@ fn stop_on_signals(stop: Arc<Stop>, archive: Option<Archive>, intake: Arc<Intake
                     complain("no state is saved (--state-dir): there is no checkpoint to take")
                 }
                 _ if stops > 0 => std::process::exit(128 + signal),
-                (Some(archive), _) => {
+                (Some(archive), _) if on_shutdown || signal == SIGUSR2 => {
                     stops += 1;
                     intake.close();
                     archive.want(Want::Stop);
                 }
-                (None, _) => {
+                (Some(_) | None, _) => {
                     stops += 1;
                     stop.request(StopReason::Interrupted);
                 }

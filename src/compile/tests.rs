@@ -25,7 +25,8 @@ impl Surroundings for Files {
 const SENSOR: &str = "event S:\n    at: timestamp\n    zone: str\n    value: float\n    n: int\n    note: str?\n\n";
 
 fn compiled(text: &str) -> Compilation {
-    let environment = Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip };
+    let environment =
+        Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
     compile("t.vpl", text.to_string(), environment)
 }
 
@@ -200,7 +201,8 @@ fn files_import_each_other_once() {
     let text = format!(
         "import \"left.vpl\"\nimport \"right.vpl\"\n{SENSOR}stream A = S.where(n > LEFT and n < RIGHT).emit(n)\n"
     );
-    let environment = Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip };
+    let environment =
+        Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
     let made = compile(&main.display().to_string(), text, environment);
     let stages = made.stages.expect("the program is sound");
     assert!(explain::physical::text(&stages.physical).contains("where n > 4 and n < 5"));

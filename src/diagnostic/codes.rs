@@ -138,6 +138,7 @@ codes! {
     ONE_ROW_PER_GROUP "W0105" "an operator keeps all rows, because each group has only one";
     NO_LATE_ROWS "W0106" "`.allowed_lateness` where no row can be late";
     UNUSED_INPUT "W0107" "an input that no stream reads";
+    NOT_SAVED "W0108" "the program says how its state is saved, and nothing says where";
 }
 
 #[cfg(test)]

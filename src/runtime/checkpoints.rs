@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ use super::samples::Samples;
 use crate::checkpoint::archive::{self, Archive, Header, Process};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Message;
-use crate::checkpoint::recovery::{Invalid, Recovered, RecoveryError, newest_valid, open};
+use crate::checkpoint::recovery::{Invalid, Recovered, RecoveryError, newest_valid, open, read};
 use crate::checkpoint::retention::{newest_generation, take_generation};
 use crate::connector::intake::{Intake, Partition};
 use crate::connector::position::{PartitionRecord, SinkRecord};
@@ -29,13 +30,22 @@ use crate::plan::physical::{KeyedKind, Op, Plan};
 use crate::state::manifest::{Checkpoint, StateSummary, WindowCheckpoint};
 use crate::state::store::{Hold, SharedStore};
 
+/// How long a broken connection waits for the word which process is gone.
+const WATCH_GRACE: Duration = Duration::from_secs(5);
+
 /// Where and when a run saves its state, and what it begins with.
 #[derive(Clone)]
 pub struct Checkpoints {
     pub store: SharedStore,
     pub config: CheckpointConfig,
     pub restore: Restore,
+    /// What marks the checkpoints of a run that is started again when it crashes: it continues from its own,
+    /// whatever it began with.
+    pub supervisor: Option<String>,
 }
+
+/// Under which metadata a record has it.
+const SUPERVISOR: &str = "supervisor";
 
 /// What a run begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +192,8 @@ impl Checkpoints {
     pub fn look(&self) -> Result<Looked, RestoreError> {
         let (place, prefix) = (self.store.place(), &self.config.key_prefix);
         let mut notes = Vec::new();
-        let recovered = match self.restore {
+        let restore = if self.has_own()? { Restore::Latest } else { self.restore };
+        let recovered = match restore {
             Restore::None => None,
             Restore::Latest => {
                 let (recovered, invalid) = newest_valid(&*self.store, prefix)?;
@@ -230,6 +241,19 @@ impl Intended<'_> {
 }
 
 impl Checkpoints {
+    /// Whether the newest checkpoint is one of this run, before it crashed.
+    fn has_own(&self) -> Result<bool, RestoreError> {
+        let Some(supervisor) = &self.supervisor else { return Ok(false) };
+        let listed = self.store.list_checkpoints(&self.config.key_prefix).map_err(RecoveryError::from)?;
+        for listed in listed.iter().rev() {
+            let bytes = read(&*self.store, &listed.name).map_err(RecoveryError::from)?.ok().flatten();
+            if let Some(record) = bytes.and_then(|bytes| Checkpoint::decode(&listed.name, &bytes).ok()) {
+                return Ok(record.metadata.get(SUPERVISOR) == Some(supervisor));
+            }
+        }
+        Ok(false)
+    }
+
     /// What another process than the first begins with, which must find what the first one found.
     pub fn join(&self, beginning: &Beginning, process: usize) -> Result<Found, RestoreError> {
         let (place, prefix) = (self.store.place(), &self.config.key_prefix);
@@ -377,6 +401,7 @@ pub fn start(
     let mut record = template(plan, &names, found, run.workers * run.share.processes);
     // Outputs that this run does not write stay known: a later one may continue them.
     record.sinks = found.recovered.as_ref().map_or_else(BTreeMap::new, |r| r.record.sinks.clone());
+    record.metadata.extend(checkpoints.supervisor.iter().map(|mark| (SUPERVISOR.to_string(), mark.clone())));
     let header = Header {
         record,
         process: run.share.process,
@@ -525,7 +550,13 @@ impl Process for Local {
     fn send(&mut self, process: usize, message: Message) {
         let connection = self.connections[process].as_mut().expect("every other process is connected");
         if let Err(error) = write_message(connection, &message) {
-            self.stop.fail(format!("the connection to process {process} broke: {error}"));
+            // Whoever watches the other processes says it better, and ends this one. If the process is there
+            // all the same, no checkpoint can be made.
+            let stop = self.stop.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(WATCH_GRACE);
+                stop.fail(format!("the connection to process {process} broke: {error}"));
+            });
         }
     }
 }

@@ -4,7 +4,7 @@
 //! versions nor plans; so the connections are made here and handed to it. Every connection begins with
 //! a hello (magic, format version, program version, number of processes and workers, who calls, what
 //! for). Process 0 compiles; the others get the plan from it over the connection for reports, which
-//! stays open until the end.
+//! stays open until the end ([`watch`](super::watch)).
 //!
 //! Not promised: a process that dies takes the run with it. Starting again is a matter for whoever
 //! started it.
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::job::Share;
+use super::watch::{Control, OnLost};
 
 /// How long processes wait for each other to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -79,13 +80,8 @@ pub struct Peers {
     pub data: Vec<Option<TcpStream>>,
     /// By process: of the first, one to each of the others; of the others, one to the first.
     pub checkpoints: Vec<Option<TcpStream>>,
+    process: usize,
     control: Control,
-}
-
-enum Control {
-    /// Process 0: one connection to each of the others, in order.
-    First(Vec<TcpStream>),
-    Other(TcpStream),
 }
 
 impl Membership {
@@ -113,8 +109,9 @@ impl Membership {
         self.addresses.len()
     }
 
-    /// Connects to all other processes; returns when all are there.
-    pub fn connect(&self) -> Result<Peers, ClusterError> {
+    /// Connects to all other processes; returns when all are there. From then on `on_lost` is told when one
+    /// is gone.
+    pub fn connect(&self, on_lost: OnLost) -> Result<Peers, ClusterError> {
         let address = &self.addresses[self.process];
         let port = address.rsplit(':').next().unwrap_or_default();
         let listen = |a: &str| TcpListener::bind(a);
@@ -130,13 +127,15 @@ impl Membership {
             let control = self.call(0, Purpose::Control, deadline)?;
             let checkpoints = vec![Some(self.call(0, Purpose::Checkpoints, deadline)?)];
             self.accept(&listener, &mut data, &mut [], &mut [], deadline)?;
-            return Ok(Peers { data, checkpoints, control: Control::Other(control) });
+            let control = Control::new(vec![(0, control)], &self.addresses, on_lost)?;
+            return Ok(Peers { data, checkpoints, process: self.process, control });
         }
         let empty = || (0..self.processes()).map(|_| None).collect();
         let (mut control, mut checkpoints): (Vec<Option<TcpStream>>, Vec<Option<TcpStream>>) = (empty(), empty());
         self.accept(&listener, &mut data, &mut control, &mut checkpoints, deadline)?;
-        let control = Control::First(control.into_iter().flatten().collect());
-        Ok(Peers { data, checkpoints, control })
+        let control = control.into_iter().enumerate().filter_map(|(process, s)| Some((process, s?))).collect();
+        let control = Control::new(control, &self.addresses, on_lost)?;
+        Ok(Peers { data, checkpoints, process: self.process, control })
     }
 
     fn hello(&self, purpose: Purpose) -> Hello {
@@ -236,34 +235,44 @@ impl Membership {
 }
 
 impl Peers {
-    /// Process 0 gives `value` to all, the others get it.
-    pub fn share<T: Serialize + DeserializeOwned>(&mut self, value: Option<T>) -> Result<Option<T>, ClusterError> {
-        match &mut self.control {
-            Control::First(others) => {
-                for stream in others {
-                    write_message(stream, &value)?;
-                }
-                Ok(value)
-            }
-            Control::Other(first) => Ok(read_message(first)?),
+    /// Process 0 tells all others something; or, as an error, that there is no run, and the exit code of it.
+    pub fn tell<T: Serialize>(&mut self, value: Result<&T, u8>) -> Result<(), ClusterError> {
+        self.control.tell(&value)?;
+        if value.is_err() {
+            self.control.part();
         }
+        Ok(())
     }
 
-    /// The others give `value` to process 0, which gets all of them in the order of the processes.
-    pub fn gather<T: Serialize + DeserializeOwned>(&mut self, value: T) -> Result<Vec<T>, ClusterError> {
-        match &mut self.control {
-            Control::First(others) => {
-                let mut all = vec![value];
-                for stream in others {
-                    all.push(read_message(stream)?);
-                }
-                Ok(all)
-            }
-            Control::Other(first) => {
-                write_message(first, &value)?;
-                Ok(Vec::new())
-            }
+    /// What process 0 told.
+    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Result<T, u8>, ClusterError> {
+        let (_, value) = self.control.hear::<Result<T, u8>>()?;
+        if value.is_err() {
+            self.control.part();
         }
+        Ok(value)
+    }
+
+    /// Nobody is missed from here on, and nobody misses this process.
+    pub fn part(&self) {
+        self.control.part();
+    }
+
+    /// The others give `value` to process 0, which gets all of them in the order of the processes. After it
+    /// nobody is missed.
+    pub fn gather<T: Serialize + DeserializeOwned>(&mut self, own: T) -> Result<Vec<T>, ClusterError> {
+        if self.process > 0 {
+            self.control.tell(&own)?;
+            self.control.part();
+            return Ok(Vec::new());
+        }
+        let mut others: Vec<(usize, T)> = Vec::new();
+        while others.len() < self.control.others() {
+            others.push(self.control.hear()?);
+        }
+        self.control.part();
+        others.sort_by_key(|(process, _)| *process);
+        Ok([own].into_iter().chain(others.into_iter().map(|(_, value)| value)).collect())
     }
 }
 

@@ -9,5 +9,7 @@ pub mod job;
 pub mod outputs;
 pub mod report;
 pub mod samples;
+pub mod settings;
 pub mod strict;
 pub mod surroundings;
+pub mod watch;

@@ -9,7 +9,7 @@ use crate::diagnostic::{Code, Diagnostic, Span, codes, nearest};
 use crate::expr::Expr;
 use crate::sema::globals::{Globals, folded};
 use crate::sema::typer::{Place, Typer};
-use crate::syntax::ast::{self, Arg, Name};
+use crate::syntax::ast::{self, Arg, BlockOption, ExprKind, Name, OptionValue};
 
 /// The arguments of one call, apart by position and by name.
 pub struct Arguments<'a> {
@@ -89,6 +89,67 @@ pub fn unknown_option(what: &str, name: &Name, known: &[&str], code: Code) -> Di
     }
 }
 
+/// The options of a block, apart by whether they have options of their own.
+pub struct Options<'a> {
+    values: Vec<(&'a Name, &'a ast::Expr)>,
+    blocks: Vec<(&'a Name, &'a [BlockOption])>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads options of which `values` have a value and `blocks` have options; `what` is what messages call
+    /// the whole. What is wrong is reported and left out.
+    pub fn read(
+        what: &str,
+        options: impl IntoIterator<Item = &'a BlockOption>,
+        values: &[&str],
+        blocks: &[&str],
+        findings: &mut Vec<Diagnostic>,
+    ) -> Options<'a> {
+        let mut out = Options { values: Vec::new(), blocks: Vec::new() };
+        let known = [values, blocks].concat();
+        for BlockOption { name, value } in options {
+            let is = |word: &&str| **word == name.text;
+            if !known.iter().any(|k| is(&k)) {
+                findings.push(unknown_option(what, name, &known, codes::UNKNOWN_OPTION));
+                continue;
+            }
+            if out.name(&name.text).is_some() {
+                let message = format!("`{}` is given twice", name.text);
+                findings.push(Diagnostic::error(codes::GIVEN_TWICE, name.span, message));
+                continue;
+            }
+            match (value, values.iter().any(|v| is(&v))) {
+                (OptionValue::Expr(e), true) => out.values.push((name, e)),
+                (OptionValue::Nested(options), false) => out.blocks.push((name, options)),
+                (OptionValue::Nested(_), true) => {
+                    let message = format!("`{}` is a single value", name.text);
+                    findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
+                }
+                (OptionValue::Expr(_), false) => {
+                    let message = format!("`{}` has options of its own, in lines below it", name.text);
+                    findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
+                }
+            }
+        }
+        out
+    }
+
+    /// The name of an option as it is written, if it is given.
+    pub fn name(&self, name: &str) -> Option<&'a Name> {
+        let values = self.values.iter().map(|(n, _)| *n);
+        values.chain(self.blocks.iter().map(|(n, _)| *n)).find(|n| n.text == name)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a ast::Expr> {
+        self.values.iter().find(|(n, _)| n.text == name).map(|(_, e)| *e)
+    }
+
+    /// The options of a block in this one; none if it is not given.
+    pub fn block(&self, name: &str) -> &'a [BlockOption] {
+        self.blocks.iter().find(|(n, _)| n.text == name).map_or(&[], |(_, options)| *options)
+    }
+}
+
 /// Reads constants for options.
 pub struct Constants<'t, 'a> {
     pub globals: &'t Globals<'a>,
@@ -147,6 +208,21 @@ impl Constants<'_, '_> {
                 None
             }
         }
+    }
+
+    /// Bytes, more than none: an int, or a size such as `64MB`.
+    pub fn size(&mut self, e: &ast::Expr, what: &str) -> Option<u64> {
+        let bytes = match &e.kind {
+            ExprKind::Size(bytes) => *bytes,
+            _ => match self.value(e)? {
+                Value::Int(n) => u64::try_from(n).unwrap_or(0),
+                _ => 0,
+            },
+        };
+        if bytes == 0 {
+            self.wrong(e, what, "a number of bytes, such as `134217728` or `128MiB`");
+        }
+        (bytes > 0).then_some(bytes)
     }
 
     pub fn text(&mut self, e: &ast::Expr, what: &str) -> Option<String> {

@@ -22,6 +22,9 @@ pub struct Globals<'a> {
     pub streams: Vec<StreamDecl<'a>>,
     /// `window:` blocks.
     pub window_options: Vec<&'a [BlockOption]>,
+    /// `state:` and `checkpoint:` blocks; there may be one of each.
+    pub state_blocks: Vec<Block<'a>>,
+    pub checkpoint_blocks: Vec<Block<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,6 +40,13 @@ pub struct ConnectorDecl<'a> {
     pub name: &'a Name,
     pub kind: &'a Name,
     pub args: &'a [Arg],
+}
+
+/// A block with its keyword.
+#[derive(Clone, Copy)]
+pub struct Block<'a> {
+    pub keyword: &'a Name,
+    pub options: &'a [BlockOption],
 }
 
 #[derive(Clone, Copy)]
@@ -81,8 +91,8 @@ pub fn collect<'a>(files: &'a [ast::Program], findings: &mut Vec<Diagnostic>) ->
             DeclarationKind::Pattern { name } => not_supported(findings, name, "patterns"),
             DeclarationKind::Block { keyword, options } => match keyword.text.as_str() {
                 "window" => globals.window_options.push(options),
-                "state" => not_supported(findings, keyword, "`state:` blocks"),
-                "checkpoint" => not_supported(findings, keyword, "`checkpoint:` blocks"),
+                "state" => globals.state_blocks.push(Block { keyword, options }),
+                "checkpoint" => globals.checkpoint_blocks.push(Block { keyword, options }),
                 other => not_supported(findings, keyword, &format!("`{other}:` blocks")),
             },
         }

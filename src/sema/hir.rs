@@ -15,6 +15,8 @@ use crate::diagnostic::Span;
 use crate::expr::Expr;
 use crate::expr::aggregate::AggregateFunction;
 
+pub use crate::sema::settings::{Backend, CheckpointOptions, Settings, StateOptions};
+
 pub type StreamId = usize;
 pub type TypeId = usize;
 pub type ScanId = usize;
@@ -30,6 +32,8 @@ pub struct Program {
     pub streams: Vec<Stream>,
     /// The watermark of sources that no `.watermark` changes.
     pub watermark: Watermark,
+    /// How it is run.
+    pub settings: Settings,
 }
 
 /// An event type with all its declared (or sampled) fields.

@@ -17,6 +17,7 @@ pub mod hir;
 pub mod inputs;
 mod ops;
 pub mod row;
+pub mod settings;
 mod source;
 pub mod typer;
 pub mod types;
@@ -41,6 +42,8 @@ pub struct Environment<'e> {
     pub surroundings: &'e mut dyn Surroundings,
     /// What malformed rows become where the program does not say.
     pub on_error: OnError,
+    /// Whether the command line says where state is saved.
+    pub has_state_dir: bool,
 }
 
 /// Checks a program, whose `files` come in the order in which they import each other, the main file
@@ -50,8 +53,9 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     let globals = globals::collect(files, &mut findings);
     let connectors = Connectors::read(&globals, &mut findings);
     let defaults = ops::read_defaults(&globals, &mut findings);
+    let settings = settings::read(&globals, environment.has_state_dir, &mut findings);
     let undeclared = source::undeclared(&globals);
-    let Environment { inputs, surroundings, on_error } = environment;
+    let Environment { inputs, surroundings, on_error, has_state_dir: _ } = environment;
     let inputs = InputTable::new(&globals, &connectors, inputs, surroundings, on_error, undeclared);
     let mut analyzer = Analyzer {
         globals: &globals,
@@ -82,7 +86,17 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
         findings.push(Diagnostic::warning(codes::UNUSED_INPUT, NOWHERE, message));
     }
     let InputTable { types, scans, .. } = inputs;
-    (Some(hir::Program { types, scans, streams, watermark: defaults.watermark }), findings)
+    (Some(hir::Program { types, scans, streams, watermark: defaults.watermark, settings }), findings)
+}
+
+/// The settings of a program, which need neither its inputs nor its streams; the defaults where they are
+/// wrong, which [`analyze`] tells.
+pub fn settings_alone(files: &[ast::Program]) -> hir::Settings {
+    let mut findings = Vec::new();
+    let globals = globals::collect(files, &mut findings);
+    findings.clear();
+    let settings = settings::read(&globals, true, &mut findings);
+    if findings.is_empty() { settings } else { hir::Settings::default() }
 }
 
 fn diagnostic_end(files: &[ast::Program]) -> crate::diagnostic::Span {

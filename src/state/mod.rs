@@ -2,7 +2,10 @@
 //! entries are saved, and the stores where saved state lies.
 
 pub mod entries;
+pub mod lock;
 pub mod manifest;
+pub mod options;
+pub mod place;
 pub mod store;
 pub mod table;
 

@@ -137,7 +137,7 @@ fn the_checkpoint_before_is_used() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("does not hold") || said.contains("none of its checkpoints holds"), "{context}: {said}");
         if !output.status.success() {
-            assert_eq!(output.status.code(), Some(1), "{context}: {said}");
+            assert_eq!(output.status.code(), Some(4), "{context}: {said}");
             let mut anew = case.saving("damaged.jsonl", "state", 1);
             anew.args(["--restore", "none"]);
             succeed(anew);
@@ -151,7 +151,7 @@ fn nothing_is_continued_when_no_checkpoint_holds() {
     let case = killed_run();
     files(&case, "checkpoints").iter().for_each(|path| fs::write(path, b"").unwrap());
     let output = case.saving("damaged.jsonl", "state", 1).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let mut anew = case.saving("damaged.jsonl", "state", 1);
     anew.args(["--restore", "none"]);
     succeed(anew);

@@ -164,7 +164,7 @@ fn what_comes_before_it_takes_an_option() {
     let (text, code) = edited.plan(&[]);
     assert!(code == Some(1) && text.contains("kept, input changed  state   Bars/window/0"), "{text}");
     let refused = edited.run(&[]);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
     for part in ["now:     where volume > 200", "--allow-changed continues", "--restore none"] {
         assert!(said(&refused).contains(part), "{}", said(&refused));
     }
@@ -185,7 +185,7 @@ fn what_is_lost_takes_an_option() {
     edited.kill();
     edited.write(&format!("{EVENT}{}", BARS.replace("window(2s)", "window(4s)")));
     let refused = edited.run(&["--allow-changed"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(4));
     for part in
         ["dropped and new      state   Bars/window/0", "dropped              state   First/limit/0", "--allow-drop"]
     {
@@ -206,7 +206,7 @@ fn rows_that_wait_for_their_order_are_not_forgotten() {
     edited.kill();
     let refused = edited.run(&["--unordered"]);
     assert!(
-        refused.status.code() == Some(1) && said(&refused).contains("`--ordered` keeps them"),
+        refused.status.code() == Some(4) && said(&refused).contains("`--ordered` keeps them"),
         "{}",
         said(&refused)
     );
@@ -220,7 +220,7 @@ fn files_may_be_added() {
     edited.kill();
     fs::copy(edited.path("trades.jsonl"), edited.path("trades2.jsonl")).unwrap();
     let refused = edited.run(&[]);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
     let output = edited.run(&["--allow-changed", "--stats", "json"]);
     assert!(output.status.success(), "{}", said(&output));
     let report: Value = serde_json::from_str(said(&output).lines().last().unwrap()).unwrap();

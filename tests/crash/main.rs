@@ -6,14 +6,21 @@
 //!
 //! `CRASH_KILLS`, `CRASH_ROWS` and `CRASH_SEED` change how much is done; `make crash` does it at length.
 
+mod blocks;
 mod cluster;
 mod damage;
 mod edit;
+#[cfg(feature = "s3")]
+mod objects;
 mod points;
 mod rescale;
+#[cfg(feature = "s3")]
+mod s3;
 mod sinks;
 mod stop;
+mod supervise;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -106,10 +113,21 @@ impl Case {
 
     /// A run that writes to `output` and saves nothing yet.
     fn run(&self, output: &str, workers: u64) -> Command {
+        self.run_program(Path::new(PROGRAM), output, workers)
+    }
+
+    /// The program with more blocks, which say how its state is kept.
+    fn program_with(&self, blocks: &str) -> PathBuf {
+        let path = self.path("with_blocks.vpl");
+        std::fs::write(&path, std::fs::read_to_string(PROGRAM).unwrap() + "\n" + blocks).unwrap();
+        path
+    }
+
+    fn run_program(&self, program: &Path, output: &str, workers: u64) -> Command {
         let mut command = varpulis();
         let input = format!("Trade={}", self.path("trades.jsonl").display());
         command
-            .arg(PROGRAM)
+            .arg(program)
             .args(["--stats", "json", "-w", &workers.to_string(), "-i", &input, "-o"])
             .arg(self.path(output));
         command
@@ -117,8 +135,13 @@ impl Case {
 
     /// A run that saves its state in `state`, often.
     fn saving(&self, output: &str, state: &str, workers: u64) -> Command {
+        self.saving_at(output, self.path(state).as_os_str(), workers)
+    }
+
+    /// A run that saves its state, often, at a place of any kind.
+    fn saving_at(&self, output: &str, place: impl AsRef<OsStr>, workers: u64) -> Command {
         let mut command = self.run(output, workers);
-        command.args(["--checkpoint-interval", "20ms", "--block-bytes", "65536", "--state-dir"]).arg(self.path(state));
+        command.args(["--checkpoint-interval", "20ms", "--block-bytes", "65536", "--state-dir"]).arg(place);
         command
     }
 
@@ -208,13 +231,26 @@ fn kill_after(mut child: Child, after: Duration) -> Ended {
 /// Runs the case to its end, killed at most `kills_max` times; how often it was.
 fn crash_and_continue(case: &Case, random: &mut Random, kills_max: u64, chaos: Option<u64>, context: &str) -> u64 {
     let _ = std::fs::remove_dir_all(case.path("state"));
+    let start = |workers| case.saving("killed.jsonl", "state", workers);
+    crash_and_continue_by(&start, case, random, kills_max, chaos, context)
+}
+
+/// The same for a run that is started by `start`, with a number of workers, and writes `killed.jsonl`.
+fn crash_and_continue_by(
+    start: &dyn Fn(u64) -> Command,
+    case: &Case,
+    random: &mut Random,
+    kills_max: u64,
+    chaos: Option<u64>,
+    context: &str,
+) -> u64 {
     let _ = std::fs::remove_file(case.path("killed.jsonl"));
     let ordered = random.below(3) > 0;
     let chaos = chaos.map(|seed| seed.to_string());
     let mut kills = 0;
     loop {
         let workers = 1 + random.below(3);
-        let mut command = case.saving("killed.jsonl", "state", workers);
+        let mut command = start(workers);
         command.arg(if ordered { "--ordered" } else { "--unordered" });
         command.args(chaos.iter().flat_map(|seed| ["--chaos", seed]));
         let after = case.took.mul_f64(random.below(1000) as f64 / 1000.0);

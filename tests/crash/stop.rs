@@ -6,7 +6,7 @@ use super::Case;
 
 const ROWS: u64 = 100_000;
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
@@ -57,7 +57,7 @@ fn a_second_run_is_turned_away() {
     let second = case.saving("held.jsonl", "state", 1).output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr);
     // The first may have ended meanwhile, which the second then says.
-    let is_turned_away = second.status.code() == Some(1) && said.contains("stop that one first");
+    let is_turned_away = second.status.code() == Some(4) && said.contains("one run at a time");
     assert!(is_turned_away || said.contains("had finished"), "{said}");
     let first = first.wait_with_output().unwrap();
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
@@ -70,6 +70,6 @@ fn a_clock_is_not_continued() {
     let program = dir.path().join("clock.vpl");
     std::fs::write(&program, "stream Ticks = timer(1s)\n    .emit(n: n)\n").unwrap();
     let output = super::varpulis().arg(&program).arg("--state-dir").arg(dir.path().join("state")).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the timer of `Ticks` follows the clock"));
 }

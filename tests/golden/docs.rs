@@ -1,4 +1,4 @@
-//! The examples of `docs/language.md`, `docs/state.md` and the README, run: what the documentation shows is what a reader gets.
+//! The examples of the documents and the README, run: what the documentation shows is what a reader gets.
 //!
 //! A fenced block whose info string begins with `vpl` is a program. The blocks after it, up to the next
 //! program, belong to it:

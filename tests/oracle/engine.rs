@@ -43,7 +43,8 @@ pub fn compile_case(case: &Case, dir: &Path) -> Result<Stages, String> {
         inputs.push(CommandInput { type_name: file.ty.map(|ty| case.types[ty].name.clone()), name: path, input });
     }
     let mut outside = Outside;
-    let environment = Environment { inputs: &inputs, surroundings: &mut outside, on_error: OnError::Skip };
+    let environment =
+        Environment { inputs: &inputs, surroundings: &mut outside, on_error: OnError::Skip, has_state_dir: false };
     let compilation = compile("case.vpl", case.program.clone(), environment);
     let findings = render_text(&compilation.diagnostics, &compilation.sources, false);
     compilation.stages.ok_or(findings)

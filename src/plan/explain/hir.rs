@@ -5,7 +5,8 @@ use std::fmt::Write;
 use crate::data::time::format_duration;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::{logical, parts};
-use crate::sema::hir::{OpKind, Program, Source};
+use crate::sema::hir::{Backend, CheckpointOptions, OpKind, Program, Settings, Source, StateOptions};
+use crate::state::options::Compression;
 
 pub fn text(program: &Program) -> String {
     let mut out = String::new();
@@ -36,7 +37,50 @@ pub fn text(program: &Program) -> String {
             line(format!("   output {} -> {}", output.name, parts::target(&output.target)));
         }
     }
+    settings(&program.settings).into_iter().for_each(&mut line);
     out
+}
+
+/// What the program says of how it is run, if it says something.
+fn settings(settings: &Settings) -> Vec<String> {
+    let mut out = Vec::new();
+    let Settings { state, checkpoint } = settings;
+    if *state != StateOptions::default() {
+        let backend = match &state.backend {
+            Backend::InMemory => "in memory".to_string(),
+            Backend::RocksDb { compression, block_cache_bytes } => {
+                let compression = compression.map_or(String::new(), |c| format!(", {}", compressed(c)));
+                let cache = block_cache_bytes.map_or(String::new(), |b| format!(", block cache of {b} bytes"));
+                format!("in RocksDB{compression}{cache}")
+            }
+        };
+        let path = state.path.as_ref().map_or(String::new(), |path| format!(", at {path}"));
+        out.push(format!("state {backend}{path}"));
+    }
+    if *checkpoint != CheckpointOptions::default() {
+        let CheckpointOptions { enabled, interval_ns, on_shutdown, full, compression, location, keep_last, max_age_ns } =
+            checkpoint;
+        let parts = [
+            enabled.map(|e| if e { "enabled" } else { "disabled" }.to_string()),
+            interval_ns.map(|ns| format!("every {}", format_duration(ns))),
+            on_shutdown.map(|on| if on { "on shutdown" } else { "not on shutdown" }.to_string()),
+            full.map(|full| if full { "full" } else { "incremental" }.to_string()),
+            compression.map(|c| compressed(c).to_string()),
+            location.as_ref().map(|location| format!("at {location}")),
+            keep_last.map(|n| format!("of which {n} are kept")),
+            max_age_ns.map(|ns| format!("kept for {}", format_duration(ns))),
+        ];
+        out.push(format!("checkpoints {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    }
+    out
+}
+
+fn compressed(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "not compressed",
+        Compression::Lz4 => "compressed by lz4",
+        Compression::Zstd => "compressed by zstd",
+    }
 }
 
 fn source(program: &Program, from: &Source) -> String {

@@ -36,7 +36,8 @@ fn plan(streams: &str, paths: &[&str]) -> Plan {
         |paths: Vec<String>| Input::Files { paths, format: FileFormat::Jsonl, compression: None, time_unit: None };
     let input = files(paths.iter().map(|p| p.to_string()).collect());
     let given = [CommandInput { type_name: None, name: "logs".to_string(), input }];
-    let environment = Environment { inputs: &given, surroundings: &mut Nothing, on_error: OnError::Skip };
+    let environment =
+        Environment { inputs: &given, surroundings: &mut Nothing, on_error: OnError::Skip, has_state_dir: false };
     let made = compile("t.vpl", format!("{EVENT}{streams}"), environment);
     let text = || render_text(&made.diagnostics, &made.sources, false);
     made.stages.unwrap_or_else(|| panic!("{}", text())).physical

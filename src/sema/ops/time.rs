@@ -4,11 +4,11 @@ use crate::connector::spec::{Watermark, WatermarkStrategy};
 use crate::data::Type;
 use crate::data::time::NS_PER_S;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::sema::arguments::{Arguments, Constants, Takes, unknown_option};
+use crate::sema::arguments::{Arguments, Constants, Options, Takes};
 use crate::sema::globals::Globals;
 use crate::sema::hir::WatermarkChange;
 use crate::sema::ops::Chain;
-use crate::syntax::ast::{self, BlockOption, ExprKind, OptionValue, StreamOp};
+use crate::syntax::ast::{self, ExprKind, StreamOp};
 
 /// How long a silent partition of a live source holds the others, unless the program says.
 const IDLE_DEFAULT_NS: i64 = 30 * NS_PER_S;
@@ -45,25 +45,9 @@ impl Default for Defaults {
 pub fn read_defaults(globals: &Globals<'_>, findings: &mut Vec<Diagnostic>) -> Defaults {
     let known = ["allowed_lateness", "watermark_strategy", "out_of_order", "idle", "max_ahead"];
     let mut defaults = Defaults::default();
-    let mut given: Vec<(&str, &ast::Expr)> = Vec::new();
-    for option in globals.window_options.iter().copied().flatten() {
-        let BlockOption { name, value } = option;
-        match value {
-            _ if !known.contains(&name.text.as_str()) => {
-                findings.push(unknown_option("`window:`", name, &known, codes::UNKNOWN_OPTION));
-            }
-            _ if given.iter().any(|(n, _)| *n == name.text) => {
-                let message = format!("`{}` is given twice", name.text);
-                findings.push(Diagnostic::error(codes::GIVEN_TWICE, name.span, message));
-            }
-            OptionValue::Expr(e) => given.push((&name.text, e)),
-            OptionValue::Nested(_) => {
-                let message = format!("`{}` is a single value", name.text);
-                findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
-            }
-        }
-    }
-    let get = |name: &str| given.iter().find(|(n, _)| *n == name).map(|(_, e)| *e);
+    let written = globals.window_options.iter().copied().flatten();
+    let given = Options::read("`window:`", written, &known, &[], findings);
+    let get = |name: &str| given.get(name);
     let mut constants = Constants { globals, findings };
     if let Some(e) = get("allowed_lateness") {
         defaults.lateness_ns = constants.duration_or_zero(e, "`allowed_lateness`").unwrap_or(0);

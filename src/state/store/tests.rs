@@ -39,7 +39,7 @@ fn subjects() -> Vec<Subject> {
     #[cfg(feature = "s3")]
     {
         let server = object::Server::start();
-        let open = Box::new(move || -> SharedStore { Arc::new(server.open("prefix/of/the-store")) });
+        let open = Box::new(move || -> SharedStore { Arc::new(object::open(&server, "prefix/of/the-store")) });
         // The test's server makes names of files of them.
         subjects.push(Subject { open, atomic: false, nested: true, long_names: false });
     }

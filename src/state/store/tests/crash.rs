@@ -144,7 +144,10 @@ fn rocksdb_survives_a_crash_and_an_error_at_each_step() {
 fn object_storage_survives_a_crash_and_an_error_at_each_step() {
     let server = super::object::Server::start();
     let open = |path: &Path| -> SharedStore {
-        Arc::new(server.open(path.file_name().and_then(|name| name.to_str()).expect("a temporary folder's name")))
+        Arc::new(super::object::open(
+            &server,
+            path.file_name().and_then(|name| name.to_str()).expect("a temporary folder's name"),
+        ))
     };
     crash_at_each("store.object.", &open);
     fail_at_each("store.object.", &open);

@@ -1,0 +1,40 @@
+//! What may be chosen of state and of what is saved of it, in the types of whoever obeys.
+//!
+//! The language has words for these; here are only the choices, so that tables, stores and segments need
+//! not know of programs.
+
+use serde::{Deserialize, Serialize};
+
+/// How much state a process keeps in memory, and how much at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateLimits {
+    /// Per process; beyond it, entries that were not used lately lie in RocksDB alone.
+    pub memory_budget_bytes: Option<u64>,
+    /// Most keyed entries of the run, divided by key group. What is beyond it is evicted: counted and lost.
+    pub capacity: Option<u64>,
+    /// Which entry goes first.
+    pub eviction: Eviction,
+}
+
+/// Which entry is evicted when there is no more room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Eviction {
+    /// The one that was used longest ago.
+    #[default]
+    Lru,
+    /// The one that was used least often.
+    Lfu,
+    /// The one that was made first.
+    Fifo,
+}
+
+/// How what is saved is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    None,
+    Lz4,
+    #[default]
+    Zstd,
+}
