@@ -11,7 +11,7 @@ use super::{Case, Random, crash_and_continue_by, setting, succeed, varpulis};
 
 const ROWS: u64 = 60_000;
 const KILLS: u64 = 4;
-const FAULT_COUNT: usize = 20;
+const FAULT_COUNT: usize = 8;
 
 pub fn place(prefix: &str) -> String {
     format!("s3://{BUCKET}/{prefix}/")
