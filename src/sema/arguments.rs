@@ -109,7 +109,7 @@ impl<'a> Options<'a> {
         let known = [values, blocks].concat();
         for BlockOption { name, value } in options {
             let is = |word: &&str| **word == name.text;
-            if !known.iter().any(|k| is(&k)) {
+            if !known.iter().any(is) {
                 findings.push(unknown_option(what, name, &known, codes::UNKNOWN_OPTION));
                 continue;
             }
@@ -118,7 +118,7 @@ impl<'a> Options<'a> {
                 findings.push(Diagnostic::error(codes::GIVEN_TWICE, name.span, message));
                 continue;
             }
-            match (value, values.iter().any(|v| is(&v))) {
+            match (value, values.iter().any(is)) {
                 (OptionValue::Expr(e), true) => out.values.push((name, e)),
                 (OptionValue::Nested(options), false) => out.blocks.push((name, options)),
                 (OptionValue::Nested(_), true) => {
