@@ -10,6 +10,7 @@ mod blocks;
 mod cluster;
 mod damage;
 mod edit;
+mod fixture;
 #[cfg(feature = "s3")]
 mod objects;
 mod points;

@@ -12,7 +12,7 @@ use super::{Case, varpulis};
 const ROWS: u64 = 4_000;
 const WORKERS: std::ops::RangeInclusive<u64> = 1..=4;
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
