@@ -116,6 +116,8 @@ impl Keeper<Window> for Copies {
         self.saved.borrow_mut().insert(epoch, state);
         Progress::Done
     }
+
+    fn tend(&mut self, _: &mut Window, _: u64) {}
 }
 
 impl Core for Window {

@@ -74,6 +74,7 @@ impl Run {
                 transport: transports.remove(0),
                 share: Share { process, processes },
                 saving: None,
+                spill: None,
             };
             let sender = sender.clone();
             let observe = move |run: Observed| sender.send((process, run.intake)).unwrap_or(());

@@ -83,6 +83,7 @@ struct Shared {
 
 enum Event {
     Entries {
+        epoch: u64,
         state: Arc<str>,
         entries: Entries,
     },
@@ -157,9 +158,10 @@ impl Saver {
         self.archive.shared.waiting_bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX
     }
 
-    pub fn save(&self, entries: Entries) {
+    /// Hands over entries of `epoch`, which may not have ended yet.
+    pub fn save(&self, epoch: u64, entries: Entries) {
         self.archive.shared.waiting_bytes.fetch_add(entries.bytes(), Ordering::Relaxed);
-        self.archive.tell(Event::Entries { state: self.state.clone(), entries });
+        self.archive.tell(Event::Entries { epoch, state: self.state.clone(), entries });
     }
 
     /// All entries of `epoch` were saved; `clock` is where the operator's expiries stand.
@@ -195,6 +197,7 @@ pub fn run(inbox: Inbox, store: SharedStore, config: CheckpointConfig, header: H
         started,
         waiting: BTreeMap::new(),
         waiting_bytes: 0,
+        ahead: Vec::new(),
         report: ProcessReport::default(),
         finished: 0,
         failed: None,
@@ -225,6 +228,8 @@ struct Thread {
     /// Entries for the next segment, by state.
     waiting: BTreeMap<Arc<str>, Vec<Entries>>,
     waiting_bytes: usize,
+    /// Entries of the next epoch.
+    ahead: Vec<(Arc<str>, Entries)>,
     report: ProcessReport,
     /// Hand-overs of the epoch that are complete.
     finished: usize,
@@ -239,7 +244,12 @@ impl Thread {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Entries { state, entries } => self.take(state, entries),
+            Event::Entries { epoch, state, entries } if epoch > self.epoch => {
+                // Whoever still hands over the epoch before must not wait for these.
+                self.shared.waiting_bytes.fetch_sub(entries.bytes(), Ordering::Relaxed);
+                self.ahead.push((state, entries));
+            }
+            Event::Entries { state, entries, .. } => self.take(state, entries),
             Event::Finished { epoch, state, worker, clock } => {
                 debug_assert_eq!(epoch, self.epoch, "one epoch at a time");
                 self.report.states.entry(state.to_string()).or_default().clocks.insert(worker, clock);
@@ -305,6 +315,9 @@ impl Thread {
     fn finish_epoch(&mut self) {
         self.write_segment();
         let mut report = std::mem::take(&mut self.report);
+        // Some were written before it was known what the checkpoint would be.
+        let full = self.shared.full.load(Ordering::Acquire);
+        report.segments.iter_mut().for_each(|s| s.full = full);
         report.counters = self.process.counters(self.epoch);
         // Both leave the epoch, whatever becomes of the other.
         let (partitions, sinks) = (self.process.partitions(), self.process.sinks());
@@ -315,6 +328,10 @@ impl Thread {
         let epoch = self.epoch;
         self.epoch += 1;
         self.finished = 0;
+        for (state, entries) in std::mem::take(&mut self.ahead) {
+            self.shared.waiting_bytes.fetch_add(entries.bytes(), Ordering::Relaxed);
+            self.take(state, entries);
+        }
         self.say(0, Message::Report { process: self.header.process, epoch, outcome });
     }
 

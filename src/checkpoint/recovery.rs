@@ -14,6 +14,9 @@ use crate::state::entries::{Durable, EVERY_WORKER, Entry, RestoreError, SavedEnt
 use crate::state::manifest::{Checkpoint, SegmentRecord, StateSummary};
 use crate::state::store::{Listed, StateStore, StoreError};
 
+/// After so many entries are restored, those that do not fit in memory go to where they belong.
+const SHED_ENTRIES: usize = 4096;
+
 /// A checkpoint whose every part was read and holds.
 #[derive(Debug)]
 pub struct Recovered {
@@ -110,11 +113,17 @@ impl Recovered {
         let wanted = |first: u16, last: u16| last == EVERY_WORKER || (first..=last).any(|g| worker.owns(g));
         let cursors = self.segments.iter().map(|s| s.cursor(state, wanted)).collect();
         let mut merge = Merge::new(cursors).map_err(segment_error)?;
+        let mut restored = 0_usize;
         while let Some(entry) = merge.next_entry().map_err(segment_error)? {
             let Some(saved) = self.living(summary, &entry) else { continue };
             if saved.group == EVERY_WORKER || worker.owns(saved.group) {
                 let entry_error = |reason| RecoveryError::Entry { state: state.to_string(), reason };
                 core.restore(&saved).map_err(entry_error)?;
+                restored += 1;
+                if restored.is_multiple_of(SHED_ENTRIES) {
+                    core.restored();
+                    core.shed();
+                }
             }
         }
         core.restored();

@@ -10,6 +10,9 @@ use crate::connector::spec::OutputFormat;
 use crate::runtime::checkpoints::Restore;
 use crate::state::place::Place;
 
+/// The least bound of memory for state.
+pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
 /// Runs VPL programs over event streams: logs, live files, generators.
 #[derive(Parser)]
 #[command(name = "varpulis", version, about, disable_help_subcommand = true, args_override_self = true)]
@@ -21,7 +24,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a program; `varpulis q.vpl` means `varpulis run q.vpl`
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Report what is wrong with a program, and what bounds its state
     Check(CheckArgs),
     /// Print what the compiler makes of a program
@@ -143,6 +146,9 @@ pub struct RunArgs {
     /// Start the run again when it crashes, from its last checkpoint
     #[arg(long)]
     pub supervise: bool,
+    /// Memory that the state of this process may take; what is beyond it lies on disk
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub memory_budget: Option<u64>,
     /// Leave _stream and _time out of the rows
     #[arg(long)]
     pub no_meta: bool,
@@ -309,6 +315,17 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 
 fn parse_place(text: &str) -> Result<Place, String> {
     Place::parse(text).map_err(|e| e.to_string())
+}
+
+/// Bytes, as `268435456`, `256MB` or `1GB`.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 3] = [("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
+    let (number, unit) = UNITS.iter().find_map(|(u, n)| Some((text.strip_suffix(u)?, *n))).unwrap_or((text, 1));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match bytes.ok_or("a size is a number and B, KB, MB or GB, such as 256MB")? {
+        bytes if bytes < MEMORY_BYTES_MIN => Err("less than 1MB would be spent on finding what is on disk".to_string()),
+        bytes => Ok(bytes),
+    }
 }
 
 fn parse_restore(text: &str) -> Result<Restore, String> {

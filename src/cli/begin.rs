@@ -1,6 +1,8 @@
 //! How a run that saves its state begins: where that is, what is found there, and what it means if it
 //! cannot be used.
 
+use std::path::PathBuf;
+
 use super::args::RunArgs;
 use super::supervise::mark_of_supervisor;
 use super::{EXIT_FAILED, EXIT_LOST, EXIT_STATE, EXIT_USAGE, complain};
@@ -12,7 +14,7 @@ use crate::runtime::job::Saving;
 use crate::runtime::settings::{Ineffective, OpenError, Saved, Wishes, settle};
 use crate::sema::hir::Settings;
 use crate::state::lock::RunLock;
-use crate::state::place::PlaceError;
+use crate::state::place::{Place, PlaceError};
 use crate::state::store::StoreError;
 
 /// Whether a run is to begin.
@@ -34,6 +36,17 @@ fn wished(args: &RunArgs, settings: &Settings) -> Result<(Option<Saved>, Vec<Ine
     let wishes =
         Wishes { state_dir: args.state_dir.clone(), interval: args.checkpoint_interval, restore: args.restore };
     settle(settings, &wishes)
+}
+
+/// Where state goes that does not fit in memory: beside what is saved, or where the system has temporary files.
+pub fn scratch_folder(args: &RunArgs, settings: &Settings, process: usize) -> PathBuf {
+    let place = wished(args, settings).ok().and_then(|(saved, _)| saved).map(|saved| saved.place);
+    match place {
+        Some(Place::Path(path) | Place::Files(path) | Place::RocksDb(path)) => {
+            path.join("scratch").join(process.to_string())
+        }
+        Some(Place::S3(_)) | None => std::env::temp_dir().join(format!("varpulis-{}", std::process::id())),
+    }
 }
 
 /// Opens the place where the run saves its state, if it does, and looks for the checkpoint that it would

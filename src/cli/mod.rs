@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
     };
     let code = match cli.command {
         Command::Run(args) if args.supervise => supervise::supervise(std::env::args_os()),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(args),
         Command::Explain(args) => explain::explain(args),
         Command::Generate(args) => generate::generate(args),

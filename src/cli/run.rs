@@ -8,8 +8,8 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::exit as exit_at_once;
 
-use super::args::{FindingsFormat, RunArgs};
-use super::begin::{Mode, Opened, open, restore_code, saving};
+use super::args::{FindingsFormat, MEMORY_BYTES_MIN, RunArgs};
+use super::begin::{Mode, Opened, open, restore_code, saving, scratch_folder};
 use super::program::{compile_program, print_findings, settings_of_program};
 use super::progress::Display;
 use super::supervise::follow_supervisor;
@@ -29,6 +29,7 @@ use crate::runtime::changes::Allowed;
 use crate::runtime::checkpoints::{Intended, Looked};
 use crate::runtime::cluster::{ClusterError, Membership, Peers};
 use crate::runtime::job::{Job, JobError, Saving, Share, run as run_job};
+use crate::runtime::memory::bound_state;
 use crate::runtime::outputs::{DefaultOutput, parts};
 use crate::runtime::report::Report;
 use crate::runtime::samples::{Remembering, Samples};
@@ -36,6 +37,7 @@ use crate::runtime::surroundings::Outside;
 use crate::runtime::watch::Lost;
 use crate::sema::hir::Settings;
 use crate::sema::inputs::Surroundings;
+use crate::state::scratch::Spill;
 
 /// How long a broken connection waits for the word which process is gone.
 const WATCH_GRACE: Duration = Duration::from_secs(2);
@@ -177,7 +179,11 @@ fn run_plan(
     let stop = Arc::new(Stop::default());
     let display = Display::new(!args.quiet && io::stderr().is_terminal());
     let on_shutdown = saving.as_ref().is_some_and(|s| s.checkpoints.config.checkpoint_on_shutdown);
-    let job = job(args, plan, output, share, transport, saving);
+    let spill = match spill(args, &settings, share, &stop) {
+        Ok(spill) => spill,
+        Err(code) => return (code, None),
+    };
+    let job = Job { spill, ..job(args, plan, output, share, transport, saving) };
     let outcome = run_job(job, stop.clone(), |observed| {
         let listening = signals.and_then(|signals| {
             [SIGINT, SIGTERM].into_iter().try_for_each(|signal| signals.add_signal(signal))?;
@@ -218,6 +224,7 @@ fn job(
 ) -> Job {
     Job {
         saving,
+        spill: None,
         workers: args.workers as usize,
         output,
         ordered: is_ordered(args, &plan),
@@ -238,6 +245,18 @@ fn is_ordered(args: &RunArgs, plan: &Plan) -> bool {
 fn intended<'a>(args: &RunArgs, plan: &'a Plan, output: &'a DefaultOutput, samples: &'a Samples) -> Intended<'a> {
     let allowed = Allowed { changed: args.allow_changed, drop: args.allow_drop };
     Intended { plan, output, ordered: is_ordered(args, plan), allowed, samples }
+}
+
+/// Bounds the memory of this process's state, where the flags or the program say so.
+fn spill(args: &RunArgs, settings: &Settings, share: Share, stop: &Arc<Stop>) -> Result<Option<Arc<Spill>>, u8> {
+    let budget_bytes = args.memory_budget.or(settings.state.limits.memory_budget_bytes);
+    let Some(budget_bytes) = budget_bytes else { return Ok(None) };
+    let folder = scratch_folder(args, settings, share.process);
+    let spill = bound_state(budget_bytes.max(MEMORY_BYTES_MIN), &folder, stop).map_err(|error| {
+        complain(error);
+        EXIT_FAILED
+    })?;
+    Ok(Some(spill))
 }
 
 /// `varpulis checkpoint plan`: what a run with these flags would go on from.

@@ -69,6 +69,9 @@ pub trait Keeper<C> {
 
     /// Saves a slice. One that yields is called again; rows may be applied in between.
     fn save(&mut self, core: &mut C) -> Progress;
+
+    /// Sees to what the core holds, which is in `epoch`. Called in every activation.
+    fn tend(&mut self, core: &mut C, epoch: u64);
 }
 
 /// Where a core sends rows; they leave under the capability that the driver holds.
@@ -131,6 +134,7 @@ impl<C: Core, K: Keeper<C>> Driver<C, K> {
     pub fn advance(&mut self, m: Time, out: &mut dyn Held<C::Rows>) -> Progress {
         self.save();
         let done = self.fire_and_end_epochs(m, out);
+        self.keeper.tend(&mut self.core, self.epoch);
         if self.is_saving { Progress::Yielded } else { done }
     }
 
@@ -228,6 +232,8 @@ mod tests {
         fn save(&mut self, _: &mut Busy) -> Progress {
             Progress::Done
         }
+
+        fn tend(&mut self, _: &mut Busy, _: u64) {}
     }
 
     /// Has one piece of work for every ns of the watermark, and yields after each.

@@ -26,6 +26,7 @@ use crate::dataflow::render::{Context, writing_sinks};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::{Transport, run_workers};
 use crate::plan::physical::{Output, Plan};
+use crate::state::scratch::Spill;
 
 /// How a plan is to be run.
 pub struct Job {
@@ -42,6 +43,8 @@ pub struct Job {
     pub share: Share,
     /// Where state is saved, if it is.
     pub saving: Option<Saving>,
+    /// Where state goes that does not fit in memory, if that is bounded.
+    pub spill: Option<Arc<Spill>>,
 }
 
 /// How a run saves its state.
@@ -128,8 +131,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         found.notes.iter().chain(&notes).for_each(|note| eprintln!("varpulis: {note}"));
         start_saving(&checkpoints, &found, &job.plan, parts(), connections)
     });
-    let keeping =
-        Keeping { archive: saving.as_ref().map(|s| s.archive.clone()), recovered, epoch, pauses: Arc::default() };
+    let archive = saving.as_ref().map(|s| s.archive.clone());
+    let keeping = Keeping { archive, recovered, epoch, pauses: Arc::default(), spill: job.spill };
     observe(Observed { intake: intake.clone(), archive: keeping.archive.clone() });
     let context = Context {
         intake: intake.clone(),
@@ -197,6 +200,7 @@ fn report(context: &Context, workers: usize, started: Instant) -> Report {
         memory_bytes_peak: resident_bytes_peak(),
         input_bytes: context.intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
         pauses: context.keeping.pauses.read(),
+        spilled: context.keeping.spill.as_ref().map_or((0, 0), |s| s.counts()),
         furthest_behind: context.intake.furthest_behind().map(|(name, _)| name.to_string()),
     }
 }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod counted;
 pub mod inputs;
 pub mod job;
+pub mod memory;
 pub mod outputs;
 pub mod report;
 pub mod samples;

@@ -33,6 +33,8 @@ pub struct Report {
     pub input_bytes: u64,
     /// How long workers were kept by checkpoints.
     pub pauses: PauseCounts,
+    /// Entries of state that were written to the scratch, and that were read back.
+    pub spilled: (usize, usize),
     /// The partition that held the watermark when the run ended early.
     pub furthest_behind: Option<String>,
 }
@@ -125,6 +127,7 @@ impl Report {
         self.memory_bytes_peak = self.memory_bytes_peak.zip(other.memory_bytes_peak).map(|(a, b)| a + b);
         self.input_bytes += other.input_bytes;
         self.pauses.add(other.pauses);
+        self.spilled = (self.spilled.0 + other.spilled.0, self.spilled.1 + other.spilled.1);
         self.furthest_behind = self.furthest_behind.take().or(other.furthest_behind);
     }
 
@@ -154,6 +157,7 @@ impl Report {
                 "p99_us": self.pauses.p99_us(),
                 "max_us": self.pauses.max_us(),
             },
+            "spilled_entries": { "written": self.spilled.0, "read": self.spilled.1 },
             "memory": {
                 "peak_bytes": self.memory_bytes_peak,
                 "in_flight_peak_bytes": self.in_flight_bytes_peak,

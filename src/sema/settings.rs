@@ -142,13 +142,13 @@ fn read_limits(given: &Options<'_>, constants: &mut Constants<'_, '_>) -> StateL
         let message = "`eviction` says what goes beyond a `capacity`, and none is given";
         constants.findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
     }
-    reject_limits(given, constants.findings);
+    reject_capacity(given, constants.findings);
     StateLimits { memory_budget_bytes, capacity, eviction: eviction.unwrap_or_default() }
 }
 
-/// The tables do not obey the limits yet.
-fn reject_limits(given: &Options<'_>, findings: &mut Vec<Diagnostic>) {
-    for name in ["capacity", "eviction", "memory_budget"] {
+/// The tables do not obey a capacity yet.
+fn reject_capacity(given: &Options<'_>, findings: &mut Vec<Diagnostic>) {
+    for name in ["capacity", "eviction"] {
         let Some(name) = given.name(name) else { continue };
         let message = format!("`{}` is not supported yet", name.text);
         findings.push(Diagnostic::error(codes::NOT_SUPPORTED, name.span, message));

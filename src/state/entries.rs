@@ -5,9 +5,11 @@
 //! they lie on disk in between is not known here.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::data::key::group_owner;
 use crate::expr::aggregate::StateError;
+use crate::state::scratch::Spill;
 
 /// The group of entries that belong to no key: what one worker held as a whole, such as rows that wait.
 /// Every worker is given those of all workers, and takes what it owns.
@@ -118,11 +120,19 @@ impl Entries {
         self.data.len()
     }
 
-    /// The entries in the order of (group, key, sub-key).
+    /// The entries in the order in which they were appended.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.index.len() as u32).map(|i| self.entry(i))
+    }
+
+    /// The entries in the order of (group, key, sub-key); of several for one place, the last.
     pub fn sorted(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut order: Vec<u32> = (0..self.index.len() as u32).collect();
         order.sort_by(|&a, &b| self.entry(a).order(&self.entry(b)));
-        order.into_iter().map(|i| self.entry(i))
+        let is_last =
+            |i: usize| order.get(i + 1).is_none_or(|&next| self.entry(order[i]).order(&self.entry(next)).is_ne());
+        let last: Vec<u32> = (0..order.len()).filter(|&i| is_last(i)).map(|i| order[i]).collect();
+        last.into_iter().map(|i| self.entry(i))
     }
 
     fn entry(&self, index: u32) -> Entry<'_> {
@@ -201,4 +211,14 @@ pub trait Durable {
 
     /// All entries have been restored.
     fn restored(&mut self) {}
+
+    /// From now on, entries may be [shed](Self::shed).
+    fn spill_to(&mut self, spill: &Arc<Spill>);
+
+    /// Writes entries to the scratch where the process's tables take more memory than they may.
+    fn shed(&mut self);
+
+    /// Entries of the current epoch that are saved before it ends. One that changes again is saved again, and
+    /// the later one counts.
+    fn take_ahead(&mut self) -> Entries;
 }

@@ -6,6 +6,7 @@ pub mod lock;
 pub mod manifest;
 pub mod options;
 pub mod place;
+pub mod scratch;
 pub mod store;
 pub mod table;
 

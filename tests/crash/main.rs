@@ -11,6 +11,7 @@ mod cluster;
 mod damage;
 mod edit;
 mod fixture;
+mod memory;
 #[cfg(feature = "s3")]
 mod objects;
 mod points;
@@ -74,10 +75,14 @@ struct Case {
 
 impl Case {
     fn new(rows: u64, seed: u64) -> Case {
+        Case::with_keys(rows, seed, 40)
+    }
+
+    fn with_keys(rows: u64, seed: u64, keys: u64) -> Case {
         let dir = tempfile::tempdir().unwrap();
         let mut generate = varpulis();
-        let (rows, seed) = (rows.to_string(), seed.to_string());
-        generate.args(["generate", "trades", "--keys", "40", "--rate", "1000", "--out-of-order", "4s"]);
+        let (rows, seed, keys) = (rows.to_string(), seed.to_string(), keys.to_string());
+        generate.args(["generate", "trades", "--keys", &keys, "--rate", "1000", "--out-of-order", "4s"]);
         generate.args(["--rows", &rows, "--seed", &seed, "-o"]).arg(dir.path().join("trades.jsonl"));
         succeed(generate);
         let case = Case { dir, report: Value::Null, took: Duration::ZERO };

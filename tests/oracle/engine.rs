@@ -21,6 +21,7 @@ use varpulis_runtime::runtime::outputs::DefaultOutput;
 use varpulis_runtime::runtime::surroundings::{Outside, locate};
 use varpulis_runtime::sema::Environment;
 use varpulis_runtime::sema::inputs::CommandInput;
+use varpulis_runtime::state::scratch::{MemoryScratch, Spill};
 
 use crate::generate::Case;
 use crate::interpret::{Row, interpret};
@@ -32,6 +33,8 @@ pub struct Mode {
     pub chaos_seed: Option<u64>,
     pub block_bytes: Option<usize>,
     pub serialized: bool,
+    /// Whether state is spilled as much as possible.
+    pub spills: bool,
 }
 
 /// The program compiled over the case's files in `dir`, or why it does not compile.
@@ -54,6 +57,12 @@ pub fn compile_case(case: &Case, dir: &Path) -> Result<Stages, String> {
 pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<String, String> {
     let path = dir.join("out.jsonl").display().to_string();
     let transport = if mode.serialized { Transport::Serialized } else { Transport::Memory };
+    let stop = Arc::new(Stop::default());
+    let spill = mode.spills.then(|| {
+        let stop = stop.clone();
+        // Hardly anything stays in memory.
+        Arc::new(Spill::new(Arc::new(MemoryScratch::default()), 1, move |reason| stop.fail(reason)))
+    });
     let job = Job {
         plan: plan.clone(),
         workers: mode.workers,
@@ -61,12 +70,13 @@ pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<St
         ordered: true,
         dead_letters: None,
         saving: None,
+        spill,
         chaos_seed: mode.chaos_seed,
         limits: Limits { block_bytes: mode.block_bytes, ..Limits::default() },
         transport,
         share: Share::WHOLE,
     };
-    let report = run(job, Arc::new(Stop::default()), |_| {}).map_err(|e| e.to_string())?;
+    let report = run(job, stop, |_| {}).map_err(|e| e.to_string())?;
     if let Some(reason) = report.stopped {
         return Err(format!("stopped: {reason:?}"));
     }

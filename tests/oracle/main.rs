@@ -135,7 +135,7 @@ impl Totals {
 /// The plain run, and one other that the seed chooses.
 fn modes(seed: u64) -> [Mode; 2] {
     let mut random = Random::new(seed ^ 0x6d6f_6465);
-    let plain = Mode { workers: 1, chaos_seed: None, block_bytes: None, serialized: false };
+    let plain = Mode { workers: 1, chaos_seed: None, block_bytes: None, serialized: false, spills: false };
     let other = match random.below(5) {
         0 => Mode { block_bytes: Some(1 + random.below(100)), ..plain },
         1 => Mode { workers: 2, chaos_seed: Some(seed), ..plain },
@@ -143,6 +143,7 @@ fn modes(seed: u64) -> [Mode; 2] {
         3 => Mode { workers: 2, chaos_seed: Some(seed), serialized: true, ..plain },
         _ => Mode { workers: 1, chaos_seed: Some(seed), ..plain },
     };
+    let other = Mode { spills: random.below(2) == 0, ..other };
     [plain, other]
 }
 

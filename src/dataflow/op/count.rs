@@ -18,6 +18,11 @@ use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
+
+/// How many keys are fetched at once at the end of the input.
+const FETCHED_AT_ONCE: usize = 4096;
 
 /// See the module's doc.
 pub struct CountWindows<B> {
@@ -62,6 +67,34 @@ impl<B: Body> CountWindows<B> {
     pub fn new(size: u64, slide: u64, partial: bool, body: B, counters: Arc<Counters>) -> Self {
         let (keys, panes, counts) = (Table::default(), Table::default(), Vec::new());
         CountWindows { size, slide, pane: gcd(size, slide), partial, body, keys, panes, counts, counters }
+    }
+
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
+        self.keys.fetched(outcome);
+        self.body.restored();
+    }
+
+    /// Gives back the panes of keys, and what they hold.
+    fn clear_panes(&mut self, panes: &[(u64, u32)]) {
+        let slots: Vec<u32> = panes.iter().map(|r| r.1).collect();
+        panes.iter().for_each(|&(number, slot)| self.panes.detach(number, slot));
+        self.panes.release(&slots);
+        self.body.clear(&slots);
+        for &(number, _) in panes {
+            if self.panes.section(number).next().is_none() {
+                self.panes.remove_section(number);
+            }
+        }
+    }
+
+    /// Forgets keys whose entries are elsewhere, or over.
+    fn clear_keys(&mut self, key_slots: &[u32]) {
+        for &key_slot in key_slots {
+            let rows = std::mem::take(&mut self.counts[key_slot as usize]);
+            let panes: Vec<(u64, u32)> = rows.panes.iter().map(|p| (p.number, p.slot)).collect();
+            self.clear_panes(&panes);
+        }
     }
 
     fn key_slot(&mut self, hash: u64, key: &[u8]) -> u32 {
@@ -143,6 +176,10 @@ impl<B: Body> InOrder for CountWindows<B> {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut complete, mut retired) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        let fetched = self.keys.fetch((), &keys, 0..batch.len());
+        if !fetched.is_empty() {
+            self.restore_fetched(fetched);
+        }
         for row in 0..batch.len() {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let key_slot = self.key_slot(hash, key);
@@ -153,21 +190,43 @@ impl<B: Body> InOrder for CountWindows<B> {
         // A complete window consists of whole panes, which no later row of the batch falls into.
         self.body.update(batch, &slots);
         self.emit(complete, out);
-        let slots: Vec<u32> = retired.iter().map(|r| r.1).collect();
-        retired.iter().for_each(|&(number, slot)| self.panes.detach(number, slot));
-        self.panes.release(&slots);
-        self.body.clear(&slots);
-        for (number, _) in retired {
-            if self.panes.section(number).next().is_none() {
-                self.panes.remove_section(number);
-            }
-        }
+        self.clear_panes(&retired);
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         if now != i64::MAX || !self.partial {
             return;
         }
+        self.emit_partial(out);
+        loop {
+            let fetched = self.keys.fetch_section((), FETCHED_AT_ONCE);
+            if fetched.is_empty() {
+                break;
+            }
+            self.restore_fetched(fetched);
+            self.emit_partial(out);
+        }
+    }
+
+    fn state(&self) -> (usize, usize) {
+        (self.keys.len() + self.panes.len(), self.keys.bytes() + self.value_bytes())
+    }
+
+    /// A partial window has the time of its last row, which the watermark may have passed long ago.
+    fn delay_ns(&self) -> i64 {
+        if self.partial { i64::MAX } else { 0 }
+    }
+}
+
+impl<B: Body> CountWindows<B> {
+    fn value_bytes(&self) -> usize {
+        let own: usize =
+            self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
+        self.panes.bytes() + self.body.bytes() + own
+    }
+
+    /// Emits the incomplete window of each key in memory, and forgets the keys.
+    fn emit_partial(&mut self, out: &mut dyn Outlet<Batch>) {
         let mut last = Vec::new();
         for key_slot in self.keys.section(()).collect::<Vec<_>>() {
             let rows = self.counts[key_slot as usize].rows;
@@ -177,21 +236,11 @@ impl<B: Body> InOrder for CountWindows<B> {
             }
         }
         self.emit(last, out);
-        self.keys.doom_section(());
+        let key_slots: Vec<u32> = self.keys.section(()).collect();
+        key_slots.iter().for_each(|&slot| self.keys.detach((), slot));
         self.keys.copy_due(encoder(&self.counts, &self.body));
-        self.keys.remove_section(());
-        self.counts.clear();
-    }
-
-    fn state(&self) -> (usize, usize) {
-        let own: usize =
-            self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
-        (self.keys.len() + self.panes.len(), self.keys.bytes() + self.panes.bytes() + self.body.bytes() + own)
-    }
-
-    /// A partial window has the time of its last row, which the watermark may have passed long ago.
-    fn delay_ns(&self) -> i64 {
-        if self.partial { i64::MAX } else { 0 }
+        self.keys.release(&key_slots);
+        self.clear_keys(&key_slots);
     }
 }
 
@@ -242,5 +291,20 @@ impl<B: Body> Durable for CountWindows<B> {
 
     fn restored(&mut self) {
         self.body.restored();
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.keys.spill_to(spill.space(), false);
+    }
+
+    fn shed(&mut self) {
+        let victims = self.keys.victims(self.value_bytes());
+        self.keys.spill(&victims, encoder(&self.counts, &self.body));
+        self.keys.release(&victims);
+        self.clear_keys(&victims);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.keys.take_ahead()
     }
 }

@@ -1,6 +1,7 @@
 //! `distinct`: the first row of each key and value, in event-time order.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::counters::Counters;
@@ -13,12 +14,22 @@ use crate::dataflow::align::Outlet;
 use crate::expr::{Errors, Expr, evaluate};
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Origin {
     group: u16,
     first: i64,
 }
+
+impl Origin {
+    /// Of a slot that is not in use.
+    const NONE: Origin = Origin { group: 0, first: i64::MIN };
+}
+
+/// How many values are forgotten at once that are not in memory.
+const FORGOTTEN_AT_ONCE: usize = 4096;
 
 /// See the module's doc. A value may come again once `within_ns` has passed since its last first row.
 pub struct Distinct {
@@ -26,8 +37,8 @@ pub struct Distinct {
     by: Vec<(Expr, DataType)>,
     within_ns: Option<i64>,
     seen: Table<()>,
-    /// (first time, slot), in order of time, as rows come in order.
-    expiry: VecDeque<(i64, u32)>,
+    /// First time and slot, the first in time before. The slot may have been spilled since.
+    expiry: BinaryHeap<Reverse<(i64, u32)>>,
     /// By slot: the group of the rows' key, which is not that of key and value together.
     origins: Vec<Origin>,
     counters: Arc<Counters>,
@@ -45,29 +56,38 @@ impl Distinct {
         let whole = || types.iter().enumerate().map(|(i, ty)| Expr::column(i, ty.clone())).collect::<Vec<_>>();
         let values = if by.is_empty() { whole() } else { by.to_vec() };
         let by = key.iter().cloned().chain(values).map(|e| (e.clone(), e.data_type())).collect();
-        Distinct { by, within_ns, seen: Table::default(), expiry: VecDeque::new(), origins: Vec::new(), counters }
+        Distinct { by, within_ns, seen: Table::default(), expiry: BinaryHeap::new(), origins: Vec::new(), counters }
     }
 
     fn remember(&mut self, slot: u32, origin: Origin) {
-        self.origins.resize(self.origins.len().max(slot as usize + 1), Origin::default());
+        self.origins.resize(self.origins.len().max(slot as usize + 1), Origin::NONE);
         self.origins[slot as usize] = origin;
         if self.within_ns.is_some() {
-            self.expiry.push_back((origin.first, slot));
+            self.expiry.push(Reverse((origin.first, slot)));
         }
     }
 
     /// Forgets what was first seen `within_ns` before `now`, or longer ago.
     fn forget(&mut self, now: i64) {
         let Some(within_ns) = self.within_ns else { return };
-        while let Some(&(first, slot)) = self.expiry.front() {
+        while let Some(&Reverse((first, slot))) = self.expiry.peek() {
             if first.saturating_add(within_ns) > now {
                 break;
             }
-            self.expiry.pop_front();
+            self.expiry.pop();
+            if self.origins[slot as usize].first != first {
+                continue;
+            }
             self.seen.detach((), slot);
             self.seen.copy_due(encoder(&self.origins, Some(within_ns)));
             self.seen.release(&[slot]);
+            self.origins[slot as usize] = Origin::NONE;
         }
+    }
+
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
+        self.seen.fetched(outcome);
     }
 }
 
@@ -79,6 +99,8 @@ impl InOrder for Distinct {
         let values = encode_keys(&columns, batch.len());
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut first = Vec::new();
+        let fetched = self.seen.fetch((), &values, 0..batch.len());
+        self.restore_fetched(fetched);
         for row in 0..batch.len() {
             let time = batch.time[row];
             self.forget(time);
@@ -94,6 +116,10 @@ impl InOrder for Distinct {
 
     fn advance(&mut self, now: i64, _: &mut dyn Outlet<Batch>) {
         self.forget(now);
+        // What is not in memory is forgotten where it lies.
+        while !self.seen.fetch_expired(now, FORGOTTEN_AT_ONCE).is_empty() {
+            self.seen.fetched(Ok(()));
+        }
     }
 
     fn state(&self) -> (usize, usize) {
@@ -129,7 +155,24 @@ impl Durable for Distinct {
         Ok(())
     }
 
-    fn restored(&mut self) {
-        self.expiry.make_contiguous().sort_unstable();
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.seen.spill_to(spill.space(), self.within_ns.is_some());
+    }
+
+    fn shed(&mut self) {
+        let own = self.expiry.len() * 16 + self.origins.len() * size_of::<Origin>();
+        let victims = self.seen.victims(own);
+        if victims.is_empty() {
+            return;
+        }
+        self.seen.spill(&victims, encoder(&self.origins, self.within_ns));
+        self.seen.release(&victims);
+        victims.iter().for_each(|&slot| self.origins[slot as usize] = Origin::NONE);
+        let origins = &self.origins;
+        self.expiry.retain(|Reverse((first, slot))| origins[*slot as usize].first == *first);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.seen.take_ahead()
     }
 }

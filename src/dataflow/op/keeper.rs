@@ -15,6 +15,7 @@ use crate::dataflow::align::{Keeper, Progress};
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::stop::Stop;
 use crate::state::entries::{Durable, Entries, Worker};
+use crate::state::scratch::Spill;
 
 /// How many entries are saved before rows are taken in again and other operators get their turn.
 const SLICE_ENTRIES: usize = 4096;
@@ -29,6 +30,8 @@ pub struct Keeping {
     /// The first epoch.
     pub epoch: u64,
     pub pauses: Arc<Pauses>,
+    /// Where entries go that do not fit in memory.
+    pub spill: Option<Arc<Spill>>,
 }
 
 /// Where an operator stands in a run: what its worker is, and what all operators share.
@@ -44,6 +47,7 @@ pub struct Site<'a> {
 /// The keeper of one operator's state on one worker.
 pub struct StateKeeper {
     saver: Option<Saver>,
+    spills: bool,
     counters: Arc<Counters>,
     pauses: Arc<Pauses>,
     /// Saved and not yet sent.
@@ -58,7 +62,10 @@ impl Site<'_> {
     /// Prepares `core` to be saved as `state`, restores it where there is something to restore, and gives
     /// its keeper. What cannot be restored stops the run.
     pub fn keeper(&self, state: &str, core: &mut impl Durable, counters: Arc<Counters>) -> StateKeeper {
-        let Keeping { archive, recovered, epoch, pauses } = self.keeping;
+        let Keeping { archive, recovered, epoch, pauses, spill } = self.keeping;
+        if let Some(spill) = spill {
+            core.spill_to(spill);
+        }
         if archive.is_some() {
             core.track(self.worker);
         }
@@ -69,7 +76,8 @@ impl Site<'_> {
         }
         let saver = archive.as_ref().map(|a| a.saver(state, self.worker.index));
         let pauses = pauses.clone();
-        StateKeeper { saver, counters, pauses, entries: Entries::default(), saving: None, epoch: *epoch }
+        let spills = spill.is_some();
+        StateKeeper { saver, spills, counters, pauses, entries: Entries::default(), saving: None, epoch: *epoch }
     }
 }
 
@@ -99,7 +107,7 @@ impl<C: Durable> Keeper<C> for StateKeeper {
         let is_all = core.save(SLICE_ENTRIES, &mut self.entries);
         if is_all || self.entries.bytes() >= PARCEL_BYTES {
             self.counters.add_handed_over(self.entries.len());
-            saver.save(std::mem::take(&mut self.entries));
+            saver.save(epoch, std::mem::take(&mut self.entries));
         }
         self.pauses.add(started.elapsed());
         if !is_all {
@@ -108,5 +116,17 @@ impl<C: Durable> Keeper<C> for StateKeeper {
         self.saving = None;
         saver.finish(epoch, clock);
         Progress::Done
+    }
+
+    fn tend(&mut self, core: &mut C, epoch: u64) {
+        if !self.spills {
+            return;
+        }
+        core.shed();
+        let ahead = core.take_ahead();
+        if let Some(saver) = self.saver.as_ref().filter(|_| !ahead.is_empty()) {
+            self.counters.add_handed_over(ahead.len());
+            saver.save(epoch, ahead);
+        }
     }
 }

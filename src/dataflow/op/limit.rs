@@ -11,6 +11,8 @@ use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
 
 /// See the module's doc.
 pub struct Limit {
@@ -26,6 +28,11 @@ impl Limit {
         Limit { n, keys: Table::default(), passed: Vec::new(), counters }
     }
 
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
+        self.keys.fetched(outcome);
+    }
+
     fn grow(&mut self, slots: &[u32]) {
         let top = slots.iter().max().map_or(0, |s| *s as usize + 1);
         self.passed.resize(self.passed.len().max(top), 0);
@@ -36,6 +43,8 @@ impl InOrder for Limit {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
+        let fetched = self.keys.fetch((), &keys, 0..batch.len());
+        self.restore_fetched(fetched);
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
         self.keys.copy_due(encoder(&self.passed));
         self.grow(&slots);
@@ -84,5 +93,20 @@ impl Durable for Limit {
         self.grow(&[slot]);
         self.passed[slot as usize] = take_i64(&mut { entry.value })? as u64;
         Ok(())
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.keys.spill_to(spill.space(), false);
+    }
+
+    fn shed(&mut self) {
+        let victims = self.keys.victims(self.passed.len() * 8);
+        self.keys.spill(&victims, encoder(&self.passed));
+        self.keys.release(&victims);
+        victims.iter().for_each(|&slot| self.passed[slot as usize] = 0);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.keys.take_ahead()
     }
 }

@@ -14,6 +14,7 @@ use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
+use crate::state::scratch::Spill;
 
 /// The part of an order-sensitive operator that sees rows in order.
 ///
@@ -97,6 +98,19 @@ impl<L: Durable> Durable for Ordered<L> {
 
     fn restored(&mut self) {
         self.logic.restored();
+    }
+
+    /// Rows that wait are bounded by the back-pressure, and stay.
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.logic.spill_to(spill);
+    }
+
+    fn shed(&mut self) {
+        self.logic.shed();
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.logic.take_ahead()
     }
 }
 

@@ -11,7 +11,7 @@ use arrow_array::{ArrayRef, Int64Array};
 use super::body::{Body, Groups, Slide};
 use super::order::{by_seq, by_value};
 use crate::data::array::value_at;
-use crate::data::key::{decode_keys, encode_keys};
+use crate::data::key::{decode_keys, encode_keys, encode_row};
 use crate::data::{Batch, DataType, Keys, Seq, Value};
 use crate::expr::{Errors, Expr, evaluate};
 use crate::plan::physical::SortKey;
@@ -39,7 +39,7 @@ struct RestoredRow {
     time: i64,
     place: i64,
     seq: Option<(u32, u64)>,
-    /// The row's columns in the encoding of keys, which can be read back whatever the types.
+    /// The row's columns as [`encode_row`] wrote them.
     columns: Vec<u8>,
 }
 
@@ -202,15 +202,17 @@ impl Body for RowsBody {
             let picked: Vec<u32> = of_chunk.iter().map(|(_, row)| *row).collect();
             let batch = self.chunks[&of_chunk[0].0].batch.take(&picked);
             let columns: Vec<_> = batch.columns.iter().cloned().zip(self.types.iter().cloned()).collect();
-            let encoded = encode_keys(&columns, batch.len());
             for row in 0..batch.len() {
                 out.extend(batch.time[row].to_be_bytes());
                 out.extend(batch.places()[row].to_be_bytes());
                 let seq = batch.seq.as_ref().map(|s| (s.partition[row], s.position[row]));
                 out.extend(seq.map_or(-1, |s| i64::from(s.0)).to_be_bytes());
                 out.extend(seq.map_or(0, |s| s.1).to_be_bytes());
-                out.extend((encoded.key(row).len() as u64).to_be_bytes());
-                out.extend_from_slice(encoded.key(row));
+                let length_at = out.len();
+                out.extend([0; 8]);
+                encode_row(&columns, row, out);
+                let length = (out.len() - length_at - 8) as u64;
+                out[length_at..length_at + 8].copy_from_slice(&length.to_be_bytes());
             }
         }
     }

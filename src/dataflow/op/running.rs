@@ -16,6 +16,8 @@ use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows, accumulators};
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
 
 /// See the module's doc. Output: key columns, then aggregates.
 pub struct Running {
@@ -31,12 +33,19 @@ impl Running {
         let accumulators = accumulators(&aggregates);
         Running { aggregates, accumulators, key_types, keys: Table::default(), counters }
     }
+
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
+        self.keys.fetched(outcome);
+    }
 }
 
 impl InOrder for Running {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
+        let fetched = self.keys.fetch((), &keys, 0..batch.len());
+        self.restore_fetched(fetched);
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
         self.keys.copy_due(encoder(&self.accumulators));
         let rows = Rows { slots: &slots, times: &batch.time, places: batch.places(), seq: batch.seq.as_ref() };
@@ -84,5 +93,20 @@ impl Durable for Running {
         let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
         let mut value = entry.value;
         Ok(self.accumulators.iter_mut().try_for_each(|a| a.decode(slot, &mut value))?)
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.keys.spill_to(spill.space(), false);
+    }
+
+    fn shed(&mut self) {
+        let victims = self.keys.victims(self.accumulators.iter().map(|a| a.bytes()).sum());
+        self.keys.spill(&victims, encoder(&self.accumulators));
+        self.keys.release(&victims);
+        self.accumulators.iter_mut().for_each(|a| a.clear(&victims));
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.keys.take_ahead()
     }
 }

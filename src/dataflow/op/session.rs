@@ -18,6 +18,11 @@ use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
+
+/// How many sessions are closed at once that are not in memory.
+const CLOSED_AT_ONCE: usize = 4096;
 
 /// See the module's doc.
 pub struct Sessions<B> {
@@ -48,6 +53,12 @@ impl<B: Body> Sessions<B> {
 
     fn end(&self, slot: u32) -> i64 {
         self.spans[slot as usize].last.saturating_add(self.gap_ns)
+    }
+
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
+        self.open.fetched(outcome);
+        self.body.restored();
     }
 
     fn copy_due(&mut self) {
@@ -92,6 +103,10 @@ impl<B: Body> InOrder for Sessions<B> {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut closed) = (Vec::with_capacity(batch.len()), Vec::new());
+        let fetched = self.open.fetch((), &keys, 0..batch.len());
+        if !fetched.is_empty() {
+            self.restore_fetched(fetched);
+        }
         for row in 0..batch.len() {
             let time = batch.time[row];
             let (hash, key) = (keys.hash(row), keys.key(row));
@@ -111,6 +126,29 @@ impl<B: Body> InOrder for Sessions<B> {
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
+        self.close_due(now, out);
+        loop {
+            let fetched = self.open.fetch_expired(now, CLOSED_AT_ONCE);
+            if fetched.is_empty() {
+                break;
+            }
+            self.restore_fetched(fetched);
+            self.close_due(now, out);
+        }
+    }
+
+    fn state(&self) -> (usize, usize) {
+        (self.open.len(), self.open.bytes() + self.value_bytes())
+    }
+}
+
+impl<B: Body> Sessions<B> {
+    fn value_bytes(&self) -> usize {
+        self.body.bytes() + self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16
+    }
+
+    /// Closes the sessions in memory whose end has come.
+    fn close_due(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         let mut closed = Vec::new();
         while let Some(&Reverse((deadline, slot))) = self.deadlines.peek() {
             if deadline > now {
@@ -129,11 +167,6 @@ impl<B: Body> InOrder for Sessions<B> {
             }
         }
         self.emit(&closed, out);
-    }
-
-    fn state(&self) -> (usize, usize) {
-        let own = self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16;
-        (self.open.len(), self.open.bytes() + self.body.bytes() + own)
     }
 }
 
@@ -173,5 +206,26 @@ impl<B: Body> Durable for Sessions<B> {
 
     fn restored(&mut self) {
         self.body.restored();
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.open.spill_to(spill.space(), true);
+    }
+
+    fn shed(&mut self) {
+        let victims = self.open.victims(self.value_bytes());
+        if victims.is_empty() {
+            return;
+        }
+        self.open.spill(&victims, encoder(&self.spans, self.gap_ns, &self.body));
+        self.open.release(&victims);
+        self.body.clear(&victims);
+        victims.iter().for_each(|&slot| self.spans[slot as usize].deadline = None);
+        let spans = &self.spans;
+        self.deadlines.retain(|Reverse((deadline, slot))| spans[*slot as usize].deadline == Some(*deadline));
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.open.take_ahead()
     }
 }

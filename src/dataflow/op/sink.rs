@@ -15,6 +15,7 @@ use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
+use crate::state::scratch::Spill;
 
 /// Writes the rows of a program's outputs.
 pub trait Writer: Send {
@@ -190,6 +191,14 @@ impl Durable for UnorderedSink {
     fn restore(&mut self, _: &SavedEntry<'_>) -> Result<(), RestoreError> {
         Ok(())
     }
+
+    fn spill_to(&mut self, _: &Arc<Spill>) {}
+
+    fn shed(&mut self) {}
+
+    fn take_ahead(&mut self) -> Entries {
+        Entries::default()
+    }
 }
 
 /// How the rows of an output are encoded, and so how they are ordered among others.
@@ -310,6 +319,15 @@ impl Durable for OrderedSink {
         // comparison of the programs has said so.
         let Some(stream) = stream.filter(|_| self.is_first) else { return Ok(()) };
         self.waiting[stream].restore(entry, |_, _| true)
+    }
+
+    /// What waits is bounded by the back-pressure.
+    fn spill_to(&mut self, _: &Arc<Spill>) {}
+
+    fn shed(&mut self) {}
+
+    fn take_ahead(&mut self) -> Entries {
+        Entries::default()
     }
 }
 

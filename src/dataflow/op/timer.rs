@@ -26,6 +26,7 @@ use crate::dataflow::exchange::ToFirst;
 use crate::dataflow::stop::Stop;
 use crate::dataflow::time::Time;
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
 
 /// Adds the operator.
 pub fn timer<'scope>(
@@ -177,5 +178,13 @@ impl Durable for Ticks {
             self.count = take_i64(&mut value)?;
         }
         Ok(())
+    }
+
+    fn spill_to(&mut self, _: &Arc<Spill>) {}
+
+    fn shed(&mut self) {}
+
+    fn take_ahead(&mut self) -> Entries {
+        Entries::default()
     }
 }

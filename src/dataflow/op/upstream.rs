@@ -19,6 +19,11 @@ use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
+
+/// How many keys are fetched at once when a window fires.
+const FETCHED_AT_ONCE: usize = 4096;
 
 /// A window by its end and its start, so that firing is a range.
 type Window = (i64, i64);
@@ -38,6 +43,21 @@ impl<B: Body> UpstreamWindows<B> {
         let (windows, pending) = (Table::default(), BTreeSet::new());
         UpstreamWindows { start_column, end_column, body, windows, pending, counters }
     }
+
+    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore_key(&entry.saved()).map(|_| ()));
+        self.windows.fetched(outcome);
+        self.body.restored();
+    }
+
+    /// Restores a key in a window, which it gives.
+    fn restore_key(&mut self, entry: &SavedEntry<'_>) -> Result<Window, RestoreError> {
+        let mut sub = entry.sub;
+        let window = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        let (slot, _) = self.windows.slot(window, hash(entry.key), entry.key);
+        self.body.decode(slot, &mut { entry.value })?;
+        Ok(window)
+    }
 }
 
 impl<B: Body> Core for UpstreamWindows<B> {
@@ -51,6 +71,10 @@ impl<B: Body> Core for UpstreamWindows<B> {
         let mut slots = Vec::with_capacity(batch.len());
         for row in 0..batch.len() {
             let window = (ends[row], starts[row]);
+            if self.windows.is_cold(window) {
+                let fetched = self.windows.fetch(window, &keys, row..row + 1);
+                self.restore_fetched(fetched);
+            }
             if self.windows.slots(window, &keys, row..row + 1, &mut slots) {
                 self.pending.insert(window);
             }
@@ -62,6 +86,11 @@ impl<B: Body> Core for UpstreamWindows<B> {
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
         while let Some(&(end, start)) = self.pending.first().filter(|w| w.0 <= watermark) {
             self.pending.pop_first();
+            // The rows of one firing have to fit in memory.
+            while self.windows.is_cold((end, start)) {
+                let fetched = self.windows.fetch_section((end, start), FETCHED_AT_ONCE);
+                self.restore_fetched(fetched);
+            }
             let members = self.windows.section((end, start)).collect();
             let errors = Errors::default();
             let rows = self.body.emit(groups_of(&self.windows, members, (start, end)), &errors);
@@ -104,14 +133,27 @@ impl<B: Body> Durable for UpstreamWindows<B> {
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let mut sub = entry.sub;
-        let window = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        let window = self.restore_key(entry)?;
         self.pending.insert(window);
-        let (slot, _) = self.windows.slot(window, hash(entry.key), entry.key);
-        self.body.decode(slot, &mut { entry.value })
+        Ok(())
     }
 
     fn restored(&mut self) {
         self.body.restored();
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.windows.spill_to(spill.space(), false);
+    }
+
+    fn shed(&mut self) {
+        let victims = self.windows.victims(self.body.bytes());
+        self.windows.spill(&victims, encoder(&self.body));
+        self.windows.release(&victims);
+        self.body.clear(&victims);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.windows.take_ahead()
     }
 }

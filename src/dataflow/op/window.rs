@@ -20,6 +20,12 @@ use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
+use crate::state::scratch::Spill;
+use crate::state::table::Fetched;
+use crate::state::table::SubKey;
+
+/// How many keys of a pane are fetched at once.
+const FETCHED_AT_ONCE: usize = 4096;
 
 /// A pane by its start and the end of the first window open for its rows, as coordinates.
 type Pane = (i64, i64);
@@ -104,13 +110,17 @@ impl<B: Body> TimeWindows<B> {
 
     /// Finds the slots of all rows of `batch`, none of which is late.
     fn assign_slots(&mut self, batch: &Batch, panes: &[Pane]) {
-        let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         self.slots.clear();
         let mut from = 0;
         while from < panes.len() {
             let pane = panes[from];
             let to = from + panes[from..].iter().take_while(|p| **p == pane).count();
-            if self.panes.slots(pane, keys, from..to, &mut self.slots) {
+            if self.panes.is_cold(pane) {
+                let fetched = self.panes.fetch(pane, &keys, from..to);
+                self.restore_fetched(&fetched);
+            }
+            if self.panes.slots(pane, &keys, from..to, &mut self.slots) {
                 self.pending.extend(self.assigner.ends(pane.0, pane.1));
             }
             from = to;
@@ -119,6 +129,9 @@ impl<B: Body> TimeWindows<B> {
 
     /// Begins to fire the window that ends at `end`; how many rows have left at once.
     fn begin_window(&mut self, end: i64, out: &mut dyn Outlet<Batch>) -> usize {
+        if self.panes.has_cold() && !self.assigner.is_tumbling() {
+            self.fetch_window(end);
+        }
         let errors = Errors::default();
         if let Some(rows) = self.slide(end, &errors) {
             let count = rows.len();
@@ -143,6 +156,9 @@ impl<B: Body> TimeWindows<B> {
     /// Sends a batch of the window that is firing; how many rows it had.
     fn continue_window(&mut self, out: &mut dyn Outlet<Batch>) -> usize {
         let Some(firing) = &mut self.firing else { return 0 };
+        if self.panes.is_cold((self.assigner.start(firing.end), firing.end)) {
+            return self.continue_cold_window(out);
+        }
         let rest = &firing.members[firing.sent..];
         let slots = &rest[..whole_groups(&self.panes, rest, self.emit_rows)];
         let errors = Errors::default();
@@ -154,6 +170,63 @@ impl<B: Body> TimeWindows<B> {
             self.drop_panes(end);
         }
         self.counters.add_errors(errors.count());
+        let count = rows.len();
+        send_in_slices(rows, &self.counters, out);
+        count
+    }
+
+    /// Fetches all panes of a window. The next ones will need them as well.
+    fn fetch_window(&mut self, end: i64) {
+        let start = self.assigner.start(end);
+        let panes: Vec<Pane> = self.panes.range((start, i64::MIN)..(end, i64::MIN)).map(|(pane, _)| pane).collect();
+        for pane in panes {
+            while self.panes.is_cold(pane) {
+                let fetched = self.panes.fetch_section(pane, FETCHED_AT_ONCE);
+                self.restore_fetched(&fetched);
+            }
+        }
+    }
+
+    fn restore_fetched(&mut self, fetched: &[Fetched]) {
+        let outcome = fetched.iter().try_for_each(|entry| self.restore_key(entry));
+        self.panes.fetched(outcome);
+        self.body.restored();
+    }
+
+    fn restore_key(&mut self, entry: &Fetched) -> Result<(), RestoreError> {
+        let saved = entry.saved();
+        let mut sub = saved.sub;
+        let pane = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        let (slot, _) = self.panes.slot(pane, hash(saved.key), saved.key);
+        self.body.decode(slot, &mut { saved.value })
+    }
+
+    /// As [`Self::continue_window`], for a tumbling window of which a part is not in memory: its one pane is
+    /// gone through key by key, and what has left is dropped at once.
+    fn continue_cold_window(&mut self, out: &mut dyn Outlet<Batch>) -> usize {
+        let Some(mut firing) = self.firing.take() else { return 0 };
+        let pane = (self.assigner.start(firing.end), firing.end);
+        let fetched = self.panes.fetch_section(pane, self.emit_rows);
+        self.restore_fetched(&fetched);
+        let last = fetched.last().map(Fetched::key).unwrap_or_default();
+        let rest = &firing.members[firing.sent..];
+        let count = rest.partition_point(|&slot| self.panes.key(slot) <= last);
+        let found = fetched.iter().filter_map(|f| self.panes.find(pane, hash(f.key()), f.key()));
+        let mut slots: Vec<u32> = rest[..count].iter().copied().chain(found).collect();
+        sort_by_key(&self.panes, &mut slots);
+        let errors = Errors::default();
+        let rows = self.body.emit(groups_in_order(&self.panes, slots.clone(), firing.bounds), &errors);
+        self.counters.add_errors(errors.count());
+        slots.iter().for_each(|&slot| self.panes.detach(pane, slot));
+        self.copy_due();
+        self.panes.release(&slots);
+        self.body.clear(&slots);
+        firing.sent += count;
+        if firing.sent == firing.members.len() && !self.panes.is_cold(pane) {
+            self.drop_panes(firing.end);
+        } else {
+            self.firing = Some(firing);
+        }
         let count = rows.len();
         send_in_slices(rows, &self.counters, out);
         count
@@ -294,17 +367,36 @@ impl<B: Body> Durable for TimeWindows<B> {
     fn restored(&mut self) {
         self.body.restored();
     }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.panes.spill_to(spill.space(), false);
+    }
+
+    /// The slots of a window that is firing stay as they are.
+    fn shed(&mut self) {
+        if self.firing.is_some() {
+            return;
+        }
+        let victims = self.panes.victims(self.body.bytes());
+        self.panes.spill(&victims, encoder(&self.assigner, self.lateness_ns, &self.body));
+        self.panes.release(&victims);
+        self.body.clear(&victims);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.panes.take_ahead()
+    }
 }
 
 /// The groups that `members`, slots of `table`, make for a window: by key, in the order of the keys.
-pub fn groups_of<S: Ord + Copy>(table: &Table<S>, mut members: Vec<u32>, bounds: (i64, i64)) -> Groups {
+pub fn groups_of<S: SubKey>(table: &Table<S>, mut members: Vec<u32>, bounds: (i64, i64)) -> Groups {
     sort_by_key(table, &mut members);
     groups_in_order(table, members, bounds)
 }
 
 /// Sorts slots by their keys. Nearly always eight bytes behind what all keys have in common decide, and
 /// those are compared without a look at the table.
-fn sort_by_key<S: Ord + Copy>(table: &Table<S>, members: &mut [u32]) {
+fn sort_by_key<S: SubKey>(table: &Table<S>, members: &mut [u32]) {
     let Some(first) = members.first().map(|&slot| table.key(slot)) else { return };
     let common = |n: usize, key: &[u8]| first[..n].iter().zip(key).take_while(|(a, b)| a == b).count();
     let shared = members.iter().fold(first.len(), |n, &slot| common(n, table.key(slot)));
@@ -321,14 +413,14 @@ fn sort_by_key<S: Ord + Copy>(table: &Table<S>, members: &mut [u32]) {
 }
 
 /// How many of `members`, sorted by key, make `wanted` of them into whole groups.
-fn whole_groups<S: Ord + Copy>(table: &Table<S>, members: &[u32], wanted: usize) -> usize {
+fn whole_groups<S: SubKey>(table: &Table<S>, members: &[u32], wanted: usize) -> usize {
     let wanted = wanted.max(1).min(members.len());
     let Some(last) = members[..wanted].last().map(|&slot| table.key(slot)) else { return 0 };
     wanted + members[wanted..].iter().take_while(|&&slot| table.key(slot) == last).count()
 }
 
 /// The groups that `members`, sorted by key, make for a window.
-fn groups_in_order<S: Ord + Copy>(table: &Table<S>, members: Vec<u32>, (start, end): (i64, i64)) -> Groups {
+fn groups_in_order<S: SubKey>(table: &Table<S>, members: Vec<u32>, (start, end): (i64, i64)) -> Groups {
     let (mut data, mut offsets, mut hashes) = (Vec::new(), vec![0u32], Vec::new());
     let mut into = Vec::with_capacity(members.len());
     let mut last: Option<&[u8]> = None;
@@ -348,7 +440,7 @@ fn groups_in_order<S: Ord + Copy>(table: &Table<S>, members: Vec<u32>, (start, e
 }
 
 /// Groups of one slot each, in the order given.
-pub fn groups_by_slot<S: Ord + Copy>(table: &Table<S>, slots: Vec<u32>, starts: Vec<i64>, ends: Vec<i64>) -> Groups {
+pub fn groups_by_slot<S: SubKey>(table: &Table<S>, slots: Vec<u32>, starts: Vec<i64>, ends: Vec<i64>) -> Groups {
     let (mut data, mut offsets) = (Vec::new(), vec![0u32]);
     for &slot in &slots {
         data.extend_from_slice(table.key(slot));

@@ -17,9 +17,13 @@ mod tests;
 use std::sync::Arc;
 
 pub use file::FileStore;
+#[cfg(feature = "persistence")]
+use file::make_root;
 pub use memory::MemoryStore;
 #[cfg(feature = "s3")]
 pub use object::{S3Options, S3Store};
+#[cfg(feature = "persistence")]
+pub use rocksdb::scratch::RocksDbScratch;
 #[cfg(feature = "persistence")]
 pub use rocksdb::{RocksDbCompression, RocksDbOptions, RocksDbStore};
 

@@ -7,6 +7,8 @@
 //! RocksDB admits one process at a time. [`RocksDbStore::open_for_reading`] looks at what another one has
 //! written up to then.
 
+pub(super) mod scratch;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 

@@ -59,8 +59,21 @@ impl Changes {
         self.generation += 1;
     }
 
+    pub fn is_tracked(&self) -> bool {
+        self.is_tracked
+    }
+
     pub fn is_saving(&self) -> bool {
         self.saving.is_some()
+    }
+
+    /// Whether all slots are being saved.
+    pub fn is_saving_all(&self) -> bool {
+        matches!(self.saving, Some(Saving::All(_)))
+    }
+
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What a slot is marked with that is touched now.
@@ -124,13 +137,14 @@ impl Changes {
 
     /// A slot that may be unsaved, each at least once; `None`: there are no more.
     pub fn next_candidate(&mut self) -> Option<u32> {
-        let next = match self.saving.as_mut()? {
+        match self.saving.as_mut()? {
             Saving::Touched(slots) => slots.pop(),
             Saving::All(slots) => slots.next(),
-        };
-        if next.is_none() {
-            self.saving = None;
         }
-        next
+    }
+
+    /// Everything is saved as the last generation left it.
+    pub fn end_save(&mut self) {
+        self.saving = None;
     }
 }

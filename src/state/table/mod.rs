@@ -14,6 +14,7 @@
 //! calls [`copy_due`](Table::copy_due) before it changes any value, and what is saved is as it was.
 
 mod changes;
+mod cold;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -24,13 +25,15 @@ use std::ops::{Range, RangeBounds};
 use hashbrown::HashTable;
 
 use self::changes::{Changes, Mark};
+use self::cold::Cold;
+pub use self::cold::{Fetched, SubKey};
 use self::key::Key;
 use crate::data::Keys;
 use crate::state::entries::Entries;
 
 /// Keyed slots in sections by `S`.
 #[derive(Debug)]
-pub struct Table<S: Ord + Copy> {
+pub struct Table<S: SubKey> {
     sections: BTreeMap<S, Slots>,
     /// The sub-key of each section by its number; those of no section are in `free_sections`.
     subs: Vec<S>,
@@ -39,6 +42,10 @@ pub struct Table<S: Ord + Copy> {
     entries: Vec<Entry>,
     free: Vec<u32>,
     changes: Changes,
+    /// Where entries go that do not fit in memory.
+    cold: Option<Cold>,
+    /// Whether entries are made that were fetched from there: that changes nothing.
+    is_fetching: bool,
     /// Heap bytes of keys too long to be kept inline.
     heap_bytes: usize,
     /// The index of the last section that was removed, for the next one: the panes of a window are
@@ -57,9 +64,33 @@ pub struct Slots {
 struct Entry {
     hash: u64,
     mark: Mark,
-    /// The number of the slot's section.
-    section: u32,
+    home: Home,
     key: Key,
+}
+
+/// The number of a slot's section, and whether the slot was used since the last look for what to spill: in
+/// one number, since there are as many as there are keys.
+#[derive(Clone, Copy, Debug)]
+struct Home(u32);
+
+impl Home {
+    const RECENT: u32 = 1 << 31;
+
+    fn section(self) -> usize {
+        (self.0 & !Home::RECENT) as usize
+    }
+
+    #[inline]
+    fn use_it(&mut self) {
+        self.0 |= Home::RECENT;
+    }
+
+    /// Whether it was used; from now on it was not.
+    fn take_recent(&mut self) -> bool {
+        let recent = self.0 & Home::RECENT != 0;
+        self.0 &= !Home::RECENT;
+        recent
+    }
 }
 
 /// An index with more room than so many times its keys is not used again.
@@ -72,7 +103,7 @@ fn index_hash(hash: u64) -> u64 {
     hash.rotate_right(32)
 }
 
-impl<S: Ord + Copy> Default for Table<S> {
+impl<S: SubKey> Default for Table<S> {
     fn default() -> Self {
         Table {
             sections: BTreeMap::new(),
@@ -81,13 +112,15 @@ impl<S: Ord + Copy> Default for Table<S> {
             entries: Vec::new(),
             free: Vec::new(),
             changes: Changes::default(),
+            cold: None,
+            is_fetching: false,
             heap_bytes: 0,
             spare: HashTable::new(),
         }
     }
 }
 
-impl<S: Ord + Copy> Table<S> {
+impl<S: SubKey> Table<S> {
     /// From now on, remembers which slots are touched.
     pub fn track_changes(&mut self) {
         self.changes.track();
@@ -104,7 +137,13 @@ impl<S: Ord + Copy> Table<S> {
     pub fn save(&mut self, limit: usize, out: &mut Entries, encode: impl Fn(&Table<S>, S, u32, &mut Entries)) -> bool {
         out.append(self.changes.take_copied());
         for _ in 0..limit {
-            let Some(slot) = self.next_unsaved() else { return true };
+            let Some(slot) = self.next_unsaved() else {
+                let is_all = self.save_cold(limit, out);
+                if is_all {
+                    self.changes.end_save();
+                }
+                return is_all;
+            };
             encode(self, self.sub(slot), slot, out);
         }
         false
@@ -137,9 +176,10 @@ impl<S: Ord + Copy> Table<S> {
     /// Counts a use of a slot.
     #[inline]
     fn touch(&mut self, slot: u32) {
-        let mark = &mut self.entries[slot as usize].mark;
-        if *mark != self.changes.touched_mark() {
-            *mark = self.changes.touch(*mark, slot);
+        let entry = &mut self.entries[slot as usize];
+        entry.home.use_it();
+        if entry.mark != self.changes.touched_mark() {
+            entry.mark = self.changes.touch(entry.mark, slot);
         }
     }
 
@@ -155,12 +195,13 @@ impl<S: Ord + Copy> Table<S> {
     pub fn doom_section(&mut self, sub: S) {
         if self.changes.is_saving() {
             self.section(sub).collect::<Vec<_>>().into_iter().for_each(|slot| self.doom(slot));
+            self.doom_cold_section(sub);
         }
     }
 
     /// The sub-key of a live or detached slot.
     fn sub(&self, slot: u32) -> S {
-        self.subs[self.entries[slot as usize].section as usize]
+        self.subs[self.entries[slot as usize].home.section()]
     }
 
     /// The slot of `key` in section `sub`, made if there is none; whether it was made.
@@ -215,7 +256,8 @@ impl<S: Ord + Copy> Table<S> {
     }
 
     fn insert(&mut self, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
-        let entry = Entry { hash, mark: self.changes.touched_mark(), section: section.number, key: Key::new(key) };
+        let mark = if self.is_fetching { self.changes.saved_mark() } else { self.changes.touched_mark() };
+        let entry = Entry { hash, mark, home: Home(section.number), key: Key::new(key) };
         self.heap_bytes += entry.key.heap_bytes();
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -228,7 +270,9 @@ impl<S: Ord + Copy> Table<S> {
             }
         };
         section.index.insert_unique(index_hash(hash), slot, |&s| index_hash(self.entries[s as usize].hash));
-        self.changes.inserted(slot);
+        if !self.is_fetching {
+            self.changes.inserted(slot);
+        }
         slot
     }
 
@@ -261,6 +305,7 @@ impl<S: Ord + Copy> Table<S> {
     /// from now on; the operator clears their values.
     pub fn remove_section(&mut self, sub: S) -> Vec<u32> {
         let Some(mut section) = self.sections.remove(&sub) else { return Vec::new() };
+        self.drop_cold_section(sub);
         let mut slots: Vec<u32> = section.iter().collect();
         // Values are cleared, and new keys get their slots, in the order in which they lie in memory.
         slots.sort_unstable();
@@ -292,7 +337,7 @@ impl<S: Ord + Copy> Table<S> {
                 assert!(!self.changes.is_unsaved(entry.mark), "a slot is freed that is still to be saved");
             }
             self.heap_bytes -= entry.key.heap_bytes();
-            *entry = Entry { hash: 0, mark: Mark::VACANT, section: 0, key: Key::new(&[]) };
+            *entry = Entry { hash: 0, mark: Mark::VACANT, home: Home(0), key: Key::new(&[]) };
         }
         self.free.extend(slots.iter().rev());
     }

@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::data::batch::hash;
 use crate::state::entries::NEVER;
+use crate::state::scratch::{MemoryScratch, Spill};
 
 #[derive(Debug, Clone)]
 enum Change {
     Insert(u8, Vec<u8>),
     Remove(u8, Vec<u8>),
     RemoveSection(u8),
+    /// Memory is short.
+    Shed,
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -21,8 +26,15 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         4 => (0..4u8, key()).prop_map(|(s, k)| Change::Insert(s, k)),
         2 => (0..4u8, key()).prop_map(|(s, k)| Change::Remove(s, k)),
         1 => (0..4u8).prop_map(Change::RemoveSection),
+        1 => Just(Change::Shed),
     ];
     prop::collection::vec(change, 0..200)
+}
+
+impl SubKey for u8 {
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(self);
+    }
 }
 
 /// A table with a number for each slot, as an operator has its values.
@@ -44,10 +56,35 @@ fn encoder(numbers: &[u32]) -> impl Fn(&Table<u8>, u8, u32, &mut Entries) {
 }
 
 impl Numbered {
+    /// Fetches a key that is not in memory.
+    fn fetch(&mut self, s: u8, k: &[u8]) {
+        let keys = Keys::new(k.to_vec(), vec![0, k.len() as u32]);
+        let fetched = self.table.fetch(s, &keys, 0..1);
+        self.restore(fetched);
+    }
+
+    fn restore(&mut self, fetched: Vec<Fetched>) {
+        for entry in fetched {
+            let saved = entry.saved();
+            let (slot, new) = self.table.slot(saved.sub[0], hash(saved.key), saved.key);
+            assert!(new, "an entry is in one place");
+            self.numbers.resize(self.numbers.len().max(slot as usize + 1), 0);
+            self.numbers[slot as usize] = u32::from_be_bytes(saved.value.try_into().expect("four bytes"));
+        }
+        self.table.fetched(Ok(()));
+    }
+
     /// Makes a change as operators do; an insertion gives its slot a new number.
     fn apply(&mut self, change: &Change) {
         match change {
+            Change::Shed => {
+                let victims = self.table.victims(self.numbers.len() * 4);
+                self.table.spill(&victims, encoder(&self.numbers));
+                self.table.release(&victims);
+                victims.iter().for_each(|&v| self.numbers[v as usize] = 0);
+            }
             Change::Insert(s, k) => {
+                self.fetch(*s, k);
                 let (slot, _) = self.table.slot(*s, hash(k), k);
                 self.table.copy_due(encoder(&self.numbers));
                 self.numbers.resize(self.numbers.len().max(slot as usize + 1), 0);
@@ -55,6 +92,7 @@ impl Numbered {
                 self.numbers[slot as usize] = self.next;
             }
             Change::Remove(s, k) => {
+                self.fetch(*s, k);
                 if let Some(slot) = self.table.find(*s, hash(k), k) {
                     self.table.detach(*s, slot);
                     self.table.copy_due(encoder(&self.numbers));
@@ -72,26 +110,21 @@ impl Numbered {
         }
     }
 
-    fn live(&self) -> Numbers {
-        let of = |(s, slots): (u8, &Slots)| slots.iter().map(|l| (s, l)).collect::<Vec<_>>();
-        let number = |(s, l): (u8, u32)| ((s, self.table.key(l).to_vec()), self.numbers[l as usize]);
-        self.table.range(..).flat_map(of).map(number).collect()
-    }
-
     /// A slice of one entry; tells whether that were all.
     fn save(&mut self, out: &mut Entries) -> bool {
         self.table.save(1, out, encoder(&self.numbers))
     }
 }
 
-/// What was saved; every key once.
-fn saved(entries: &Entries) -> Numbers {
+/// What was saved: of what was saved twice, the later. What is gone need not be taken back, as it has expired.
+fn saved(entries: &Entries, expected: &Numbers, now: &Numbers) -> Numbers {
     let number = |e: crate::state::entries::Entry<'_>| {
         u32::from_be_bytes(e.value.expect("no tombstones").try_into().expect("four bytes"))
     };
-    let all: Numbers = entries.sorted().map(|e| ((e.sub[0], e.key.to_vec()), number(e))).collect();
-    assert_eq!(all.len(), entries.len(), "a key is saved once");
-    all
+    let all = entries.sorted().map(|e| ((e.sub[0], e.key.to_vec()), number(e)));
+    let all: Numbers = all.collect();
+    all.iter().for_each(|(k, n)| assert!(now.get(k).is_none_or(|is| is == n), "{k:?} is saved as it was not"));
+    all.into_iter().filter(|(k, _)| expected.contains_key(k)).collect()
 }
 
 proptest! {
@@ -99,18 +132,32 @@ proptest! {
     /// was at its end.
     #[test]
     fn saves_what_was_there(
-        generations in prop::collection::vec((changes(), any::<bool>(), any::<u64>()), 1..5)
+        generations in prop::collection::vec((changes(), any::<bool>(), any::<u64>()), 1..5),
+        spills in any::<bool>()
     ) {
         let mut state = Numbered::default();
         state.table.track_changes();
-        let mut before = Numbers::new();
+        if spills {
+            let scratch = Arc::new(MemoryScratch::default());
+            let spill = Arc::new(Spill::new(scratch, 100, |reason| panic!("{reason}")));
+            state.table.spill_to(spill.space(), true);
+        }
+        let (mut before, mut live) = (Numbers::new(), Numbers::new());
+        // Saved before the generation ended.
+        let mut ahead = Entries::default();
         let mut saving: Option<(Numbers, Entries)> = None;
         for (changes, full, slices) in generations {
             for (i, change) in changes.iter().enumerate() {
                 state.apply(change);
+                match change {
+                    Change::Shed => {}
+                    Change::Insert(s, k) => drop(live.insert((*s, k.clone()), state.next)),
+                    Change::Remove(s, k) => drop(live.remove(&(*s, k.clone()))),
+                    Change::RemoveSection(s) => live.retain(|(t, _), _| t != s),
+                }
                 if slices >> (i % 64) & 1 == 1 && let Some((expected, mut entries)) = saving.take() {
                     if state.save(&mut entries) {
-                        prop_assert_eq!(saved(&entries), expected);
+                        prop_assert_eq!(saved(&entries, &expected, &before), expected);
                     } else {
                         saving = Some((expected, entries));
                     }
@@ -118,11 +165,12 @@ proptest! {
             }
             if let Some((expected, mut entries)) = saving.take() {
                 while !state.save(&mut entries) {}
-                prop_assert_eq!(saved(&entries), expected);
+                prop_assert_eq!(saved(&entries, &expected, &before), expected);
             }
-            let now = state.live();
+            let now = live.clone();
+            ahead.append(state.table.take_ahead());
             let changed = now.iter().filter(|(k, n)| full || before.get(*k) != Some(*n));
-            saving = Some((changed.map(|(k, n)| (k.clone(), *n)).collect(), Entries::default()));
+            saving = Some((changed.map(|(k, n)| (k.clone(), *n)).collect(), std::mem::take(&mut ahead)));
             state.table.begin_save(full);
             before = now;
         }
@@ -135,6 +183,7 @@ proptest! {
         let mut model: HashMap<(u8, Vec<u8>), u32> = HashMap::new();
         for change in changes {
             match change {
+                Change::Shed => {}
                 Change::Insert(s, k) => {
                     let (slot, new) = table.slot(s, hash(&k), &k);
                     let taken = model.values().any(|&v| v == slot);
