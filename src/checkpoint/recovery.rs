@@ -4,6 +4,7 @@
 //! does not is named, and the one before is tried; that an older checkpoint was used is never silent.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,6 +23,8 @@ const SHED_ENTRIES: usize = 4096;
 pub struct Recovered {
     pub record: Checkpoint,
     segments: Vec<Arc<Segment>>,
+    /// What it took to read and check all parts.
+    pub took: Duration,
 }
 
 /// A checkpoint that does not hold, and why.
@@ -56,6 +59,7 @@ pub fn newest_valid(store: &dyn StateStore, prefix: &str) -> Result<(Option<Reco
 
 /// Reads a checkpoint and all that it names; the inner error says why it does not hold.
 pub fn open(store: &dyn StateStore, listed: &Listed) -> Result<Result<Recovered, String>, StoreError> {
+    let started = Instant::now();
     let bytes = match read(store, &listed.name)? {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Err("it is gone".to_string())),
@@ -72,7 +76,7 @@ pub fn open(store: &dyn StateStore, listed: &Listed) -> Result<Result<Recovered,
             Err(reason) => return Ok(Err(format!("{}: {reason}", named.name))),
         }
     }
-    Ok(Ok(Recovered { record, segments }))
+    Ok(Ok(Recovered { record, segments, took: started.elapsed() }))
 }
 
 /// Reads a value. That its bytes are not what was written is a matter of this value alone (the inner

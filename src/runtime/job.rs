@@ -200,6 +200,10 @@ fn report(context: &Context, workers: usize, started: Instant) -> Report {
         memory_bytes_peak: resident_bytes_peak(),
         input_bytes: context.intake.partitions.iter().map(|p| p.read_bytes.load(Relaxed)).sum(),
         pauses: context.keeping.pauses.read(),
+        restore_seconds: context.keeping.recovered.as_ref().map(|recovered| {
+            let restored = context.keeping.pauses.restored() / workers.max(1) as u32;
+            (recovered.took + restored).as_secs_f64()
+        }),
         spilled: context.keeping.spill.as_ref().map_or((0, 0), |s| s.counts()),
         furthest_behind: context.intake.furthest_behind().map(|(name, _)| name.to_string()),
     }

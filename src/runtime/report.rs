@@ -33,6 +33,8 @@ pub struct Report {
     pub input_bytes: u64,
     /// How long workers were kept by checkpoints.
     pub pauses: PauseCounts,
+    /// What it took to read a checkpoint and to restore the operators of a worker, on average.
+    pub restore_seconds: Option<f64>,
     /// Entries of state that were written to the scratch, and that were read back.
     pub spilled: (usize, usize),
     /// The partition that held the watermark when the run ended early.
@@ -127,6 +129,7 @@ impl Report {
         self.memory_bytes_peak = self.memory_bytes_peak.zip(other.memory_bytes_peak).map(|(a, b)| a + b);
         self.input_bytes += other.input_bytes;
         self.pauses.add(other.pauses);
+        self.restore_seconds = self.restore_seconds.into_iter().chain(other.restore_seconds).reduce(f64::max);
         self.spilled = (self.spilled.0 + other.spilled.0, self.spilled.1 + other.spilled.1);
         self.furthest_behind = self.furthest_behind.take().or(other.furthest_behind);
     }
@@ -157,6 +160,7 @@ impl Report {
                 "p99_us": self.pauses.p99_us(),
                 "max_us": self.pauses.max_us(),
             },
+            "restore_seconds": self.restore_seconds,
             "spilled_entries": { "written": self.spilled.0, "read": self.spilled.1 },
             "memory": {
                 "peak_bytes": self.memory_bytes_peak,

@@ -72,14 +72,16 @@ pub trait Body {
 pub struct AggregateBody {
     aggregates: Vec<Aggregate>,
     accumulators: Vec<Box<dyn Accumulator>>,
+    /// Of one group, into which saved values are read.
+    decoded: Vec<Box<dyn Accumulator>>,
     key_types: Vec<DataType>,
     sliding: TwoStacks,
 }
 
 impl AggregateBody {
     pub fn new(aggregates: Vec<Aggregate>, key_types: Vec<DataType>) -> AggregateBody {
-        let accumulators = accumulators(&aggregates);
-        AggregateBody { aggregates, accumulators, key_types, sliding: TwoStacks::default() }
+        let (decoded, accumulators) = (accumulators(&aggregates), accumulators(&aggregates));
+        AggregateBody { aggregates, accumulators, decoded, key_types, sliding: TwoStacks::default() }
     }
 
     /// The output rows of groups whose values stand in `slots` of `accumulators`.
@@ -157,8 +159,8 @@ impl Body for AggregateBody {
 
     fn decode(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), RestoreError> {
         // The slot may have been restored from another entry already: accumulators decode into empty ones.
-        for (aggregate, own) in self.aggregates.iter().zip(&mut self.accumulators) {
-            let mut saved = aggregate.accumulator();
+        for (saved, own) in self.decoded.iter_mut().zip(&mut self.accumulators) {
+            saved.clear(&[0]);
             saved.decode(0, bytes)?;
             own.merge(&[slot], saved.as_ref(), &[0]);
         }

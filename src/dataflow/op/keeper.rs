@@ -69,10 +69,12 @@ impl Site<'_> {
         if archive.is_some() {
             core.track(self.worker);
         }
-        if let Some(recovered) = recovered
-            && let Err(error) = recovered.restore(state, self.worker, core)
-        {
-            self.stop.fail(error.to_string());
+        if let Some(recovered) = recovered {
+            let started = Instant::now();
+            if let Err(error) = recovered.restore(state, self.worker, core) {
+                self.stop.fail(error.to_string());
+            }
+            pauses.add_restored(started.elapsed());
         }
         let saver = archive.as_ref().map(|a| a.saver(state, self.worker.index));
         let pauses = pauses.clone();

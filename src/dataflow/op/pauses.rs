@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 const BUCKETS: usize = 36;
 const GROWTH: f64 = 1.5;
 
-/// The pauses of all workers of a process.
+/// The pauses of all workers of a process, and what came before the first row.
 #[derive(Debug)]
 pub struct Pauses {
     /// By bucket: pauses no longer than [`bound_us`] of it, and longer than that of the one before.
     counts: [AtomicU64; BUCKETS],
     max_us: AtomicU64,
+    /// What all workers together took to take in what a checkpoint had saved.
+    restored_us: AtomicU64,
 }
 
 /// A reading of [`Pauses`].
@@ -33,7 +35,11 @@ fn bound_us(bucket: usize) -> u64 {
 
 impl Default for Pauses {
     fn default() -> Self {
-        Pauses { counts: std::array::from_fn(|_| AtomicU64::new(0)), max_us: AtomicU64::new(0) }
+        Pauses {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            max_us: AtomicU64::new(0),
+            restored_us: AtomicU64::new(0),
+        }
     }
 }
 
@@ -43,6 +49,16 @@ impl Pauses {
         let bucket = (0..BUCKETS - 1).find(|&b| us <= bound_us(b)).unwrap_or(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Relaxed);
         self.max_us.fetch_max(us, Relaxed);
+    }
+
+    /// An operator of some worker has been restored.
+    pub fn add_restored(&self, took: Duration) {
+        self.restored_us.fetch_add(took.as_micros() as u64, Relaxed);
+    }
+
+    /// What the workers together took to restore their operators.
+    pub fn restored(&self) -> Duration {
+        Duration::from_micros(self.restored_us.load(Relaxed))
     }
 
     pub fn read(&self) -> PauseCounts {
