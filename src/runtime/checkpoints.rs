@@ -28,7 +28,7 @@ use crate::dataflow::render::state_names;
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::plan::physical::{KeyedKind, Op, Plan};
 use crate::state::manifest::{Checkpoint, StateSummary, WindowCheckpoint};
-use crate::state::store::{Hold, SharedStore};
+use crate::state::store::SharedStore;
 
 /// How long a broken connection waits for the word which process is gone.
 const WATCH_GRACE: Duration = Duration::from_secs(5);
@@ -121,8 +121,6 @@ pub struct Found {
     pub recovered: Option<Arc<Recovered>>,
     /// What the user is to know of it.
     pub notes: Vec<String>,
-    /// Keeps other runs away from the store, as long as somebody has it.
-    pub hold: Option<Arc<Hold>>,
     generation: u64,
     comparison: Comparison,
     /// The program, for the records; only the first process writes any.
@@ -160,8 +158,6 @@ impl Checkpoints {
         if let Some(node) = intended.plan.nodes.iter().find(|n| is_clock(&n.op)) {
             return Err(RestoreError::ClockTimer { stream: node.stream.clone() });
         }
-        // Two runs over one state would write the same outputs.
-        let hold = self.store.hold(&self.config.key_prefix).map_err(RecoveryError::from)?;
         let Looked { mut recovered, mut notes } = looked;
         let described = intended.described();
         let mut comparison = Comparison::default();
@@ -184,8 +180,7 @@ impl Checkpoints {
         }
         let note = format!("process {}", std::process::id());
         let generation = take_generation(&*self.store, &self.config.key_prefix, &note).map_err(RecoveryError::from)?;
-        let hold = Some(Arc::new(hold));
-        Ok(Found { recovered: recovered.map(Arc::new), notes, hold, generation, comparison, described })
+        Ok(Found { recovered: recovered.map(Arc::new), notes, generation, comparison, described })
     }
 
     /// Reads the checkpoint that a run would begin with.
@@ -274,7 +269,7 @@ impl Checkpoints {
             return Err(RestoreError::NotShared { place });
         }
         let Some((of, id)) = from else {
-            return Ok(Found { recovered: None, notes: Vec::new(), hold: None, generation, comparison, described });
+            return Ok(Found { recovered: None, notes: Vec::new(), generation, comparison, described });
         };
         let listed = self.store.list_checkpoints(prefix).map_err(RecoveryError::from)?;
         let Some(listed) = listed.into_iter().find(|l| (l.generation, l.id) == (of, id)) else {
@@ -283,14 +278,7 @@ impl Checkpoints {
         let opened = open(&*self.store, &listed).map_err(RecoveryError::from)?;
         let mut recovered = opened.map_err(|reason| RestoreError::Invalid { place, id, reason })?;
         lost.iter().for_each(|state| recovered.forget(state));
-        Ok(Found {
-            recovered: Some(Arc::new(recovered)),
-            notes: Vec::new(),
-            hold: None,
-            generation,
-            comparison,
-            described,
-        })
+        Ok(Found { recovered: Some(Arc::new(recovered)), notes: Vec::new(), generation, comparison, described })
     }
 }
 

@@ -99,7 +99,6 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
     let started = Instant::now();
     let outputs = route(&job.plan, &job.output);
     let found = job.saving.as_ref().map(|s| &s.found);
-    let _hold = found.and_then(|f| f.hold.clone());
     let writers = if job.ordered { 1 } else { job.share.processes };
     let start = found.map_or(Start::Anew, |f| f.sinks(job.share.process, writers));
     if let Start::Recorded(records) = &start {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Change, Hold, StateStore, StoreError, check_name, is_part};
+use super::{Change, StateStore, StoreError, check_name, is_part};
 use crate::failpoint;
 
 /// What temporary files begin with.
@@ -211,24 +211,6 @@ impl StateStore for FileStore {
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// By a lock on the folder, which ends with the process whatever ends that.
-    fn hold(&self, prefix: &str) -> Result<Hold, StoreError> {
-        let name = format!("{prefix}:held");
-        let path = self.path_of(&name)?;
-        self.make_folders(&name, &path)?;
-        let folder = path.parent().unwrap_or(&self.root);
-        let file = File::open(folder).map_err(|error| at(folder, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Hold { _lock: Some(file) }),
-            Err(TryLockError::WouldBlock) => {
-                let reason = "another run saves its state there; stop that one first".to_string();
-                Err(StoreError::InUse { place: self.place(), reason })
-            }
-            // Some network file systems have no locks, or none on folders.
-            Err(TryLockError::Error(_)) => Ok(Hold { _lock: None }),
-        }
     }
 
     /// One after the other, each durable before the next is begun.

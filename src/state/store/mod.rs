@@ -100,13 +100,6 @@ pub trait StateStore: Send + Sync {
 
     fn write(&self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Keeps what begins with `prefix` for one run, until it is dropped or the process dies. Another that
-    /// asks meanwhile is told [`StoreError::InUse`]. Stores that cannot tell let everybody through; there,
-    /// generations decide.
-    fn hold(&self, _prefix: &str) -> Result<Hold, StoreError> {
-        Ok(Hold { _lock: None })
-    }
-
     /// Saves the record of a checkpoint. One with the same id and generation is never overwritten:
     /// `false` if there was one.
     fn save_checkpoint(&self, prefix: &str, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
@@ -139,13 +132,6 @@ pub trait StateStore: Send + Sync {
         listed.iter().try_for_each(|l| self.delete(&l.name))?;
         Ok(listed)
     }
-}
-
-/// See [`StateStore::hold`].
-#[derive(Debug)]
-pub struct Hold {
-    /// `None` where there are no locks.
-    _lock: Option<std::fs::File>,
 }
 
 /// A checkpoint as a store lists it.

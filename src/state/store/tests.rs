@@ -394,17 +394,3 @@ proptest! {
         }
     }
 }
-
-/// Stores that only one process can have open need no more than that.
-#[test]
-fn one_run_at_a_time_holds_a_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let open = || FileStore::open(dir.path()).unwrap();
-    let (first, second) = (open(), open());
-    let held = first.hold("varpulis").unwrap();
-    assert!(matches!(second.hold("varpulis"), Err(StoreError::InUse { .. })));
-    second.hold("other").unwrap();
-    assert_eq!(second.list("varpulis").unwrap(), Vec::<String>::new());
-    drop(held);
-    second.hold("varpulis").unwrap();
-}
