@@ -106,9 +106,10 @@ pub struct Driver<C: Core, K> {
 }
 
 impl<C: Core, K: Keeper<C>> Driver<C, K> {
-    /// A driver that starts in `epoch`: 0, or the one after the checkpoint that was restored.
+    /// A driver that starts in `epoch`: 0, or the one after the checkpoint that was restored. Its capability
+    /// is in that epoch, before all time.
     pub fn new(core: C, keeper: K, epoch: u64) -> Self {
-        let held = Some(Time { epoch: 0, event: i64::MIN });
+        let held = Some(Time { epoch, event: i64::MIN });
         Driver { core, keeper, epoch, held, stash: Vec::new(), firing: None, is_saving: false }
     }
 

@@ -88,7 +88,12 @@ where
     builder.build_reschedule(move |mut held| {
         let epoch = keeper.epoch();
         let mut driver = Driver::new(core, keeper, epoch);
+        let mut first = Some(Time { epoch, event: i64::MIN });
         move |frontiers| {
+            // A run that continues never was in the epochs before: what it sends at once, late rows, is of this one.
+            if let Some(first) = first.take() {
+                held.iter_mut().for_each(|c| c.downgrade(&first));
+            }
             let sessions = outputs.iter_mut().map(OutputBuilder::activate).collect();
             let mut ports = Ports { sessions, held: &mut held, gauge: &gauge };
             for (input, handle) in handles.iter_mut().enumerate() {
