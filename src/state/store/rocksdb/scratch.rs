@@ -72,11 +72,10 @@ fn database_options(memory_bytes: usize) -> Options {
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut database = Options::default();
     database.create_if_missing(true);
-    database.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager_with_cache(
-        buffers_bytes,
-        true,
-        cache,
-    ));
+    // It begins to flush in time; one that stops writers waits for ever where no flush is due. Two buffers of
+    // a third bound them as well.
+    let manager = WriteBufferManager::new_write_buffer_manager_with_cache(buffers_bytes, false, cache);
+    database.set_write_buffer_manager(&manager);
     database.set_write_buffer_size((buffers_bytes / 3).min(WRITE_BUFFER_BYTES_MAX));
     database.set_compression_type(DBCompressionType::Lz4);
     database.set_block_based_table_factory(&blocks);
