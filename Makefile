@@ -18,7 +18,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench bench-state live bounded flights fuzz soak crash tools
+.PHONY: help demo build test lint tests bench bench-state live bounded flights fuzz soak crash tools checkout
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
@@ -34,8 +34,14 @@ help:
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 
 # What the build needs beside cargo: C and C++ compilers, and libclang for RocksDB's bindings.
-tools:
+tools: checkout
 	@bash .ci/tools
+
+# Cargo takes what another clone built last for this one's, if this one's files are older.
+checkout:
+	@mkdir -p "$(CARGO_TARGET_DIR)"
+	@last="$(CARGO_TARGET_DIR)/last-checkout"; [ "$$(cat "$$last" 2>/dev/null)" = "$(CURDIR)" ] || { \
+		find src tests benches -name '*.rs' -exec touch {} +; echo "$(CURDIR)" > "$$last"; }
 
 build: tools
 	cargo build --release --locked
