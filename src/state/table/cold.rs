@@ -348,9 +348,12 @@ impl<S: SubKey> Table<S> {
 
     /// Appends up to `limit` entries of the scratch, where everything is saved; tells whether that were all.
     pub(super) fn save_cold(&mut self, limit: usize, out: &mut Entries) -> bool {
-        let Some(cold) = self.cold.as_mut().filter(|c| self.changes.is_saving_all() && !c.sections.is_empty()) else {
+        let Some(cold) = &mut self.cold else { return true };
+        if !self.changes.is_saving_all() || cold.sections.is_empty() {
+            // The scan may have begun before everything was fetched.
+            cold.scanned = None;
             return true;
-        };
+        }
         let found = cold.space.scan(&cold.space.key(&[ENTRY]), cold.scanned.as_deref(), limit);
         let is_all = found.len() < limit;
         for (full, bytes) in &found {

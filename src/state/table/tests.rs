@@ -127,53 +127,80 @@ fn saved(entries: &Entries, expected: &Numbers, now: &Numbers) -> Numbers {
     all.into_iter().filter(|(k, _)| expected.contains_key(k)).collect()
 }
 
+/// Makes changes generation by generation, and saves each meanwhile in slices, after the changes whose bit is
+/// set: what is saved is what was touched in the generation, or all, as it was at its end.
+fn check_saving(generations: Vec<(Vec<Change>, bool, u64)>, spills: bool) {
+    let mut state = Numbered::default();
+    state.table.track_changes();
+    if spills {
+        let scratch = Arc::new(MemoryScratch::default());
+        let spill = Arc::new(Spill::new(scratch, 100, |reason| panic!("{reason}")));
+        state.table.spill_to(spill.space(), true);
+    }
+    let (mut before, mut live) = (Numbers::new(), Numbers::new());
+    // Saved before the generation ended.
+    let mut ahead = Entries::default();
+    let mut saving: Option<(Numbers, Entries)> = None;
+    for (changes, full, slices) in generations {
+        for (i, change) in changes.iter().enumerate() {
+            state.apply(change);
+            match change {
+                Change::Shed => {}
+                Change::Insert(s, k) => drop(live.insert((*s, k.clone()), state.next)),
+                Change::Remove(s, k) => drop(live.remove(&(*s, k.clone()))),
+                Change::RemoveSection(s) => live.retain(|(t, _), _| t != s),
+            }
+            if slices >> (i % 64) & 1 == 1
+                && let Some((expected, mut entries)) = saving.take()
+            {
+                if state.save(&mut entries) {
+                    assert_eq!(saved(&entries, &expected, &before), expected);
+                } else {
+                    saving = Some((expected, entries));
+                }
+            }
+        }
+        if let Some((expected, mut entries)) = saving.take() {
+            while !state.save(&mut entries) {}
+            assert_eq!(saved(&entries, &expected, &before), expected);
+        }
+        let now = live.clone();
+        ahead.append(state.table.take_ahead());
+        let changed = now.iter().filter(|(k, n)| full || before.get(*k) != Some(*n));
+        saving = Some((changed.map(|(k, n)| (k.clone(), *n)).collect(), std::mem::take(&mut ahead)));
+        state.table.begin_save(full);
+        before = now;
+    }
+}
+
+/// While everything is saved, all entries come back out of the scratch before it was gone through: the next
+/// time it is gone through from its beginning.
+#[test]
+fn the_scratch_is_gone_through_anew() {
+    let insert = |s: u8, k: &[u8]| Change::Insert(s, k.repeat(10));
+    let first = vec![
+        insert(2, &[]),
+        insert(1, &[]),
+        insert(1, &[0]),
+        Change::Shed,
+        insert(0, &[0, 1]),
+        insert(2, &[0]),
+        Change::RemoveSection(1),
+        insert(2, &[0]),
+    ];
+    let mut second: Vec<Change> = [(); 4].map(|()| insert(0, &[])).into();
+    second.extend([Change::Remove(2, Vec::new()), insert(0, &[]), insert(0, &[]), Change::Shed]);
+    check_saving(vec![(first, true, 0), (second, true, 2504793087084527085), (Vec::new(), false, 0)], true);
+}
+
 proptest! {
-    /// Whatever changes while it is saved: what is saved is what was touched in the generation, or all, as it
-    /// was at its end.
+    /// Whatever changes while it is saved.
     #[test]
     fn saves_what_was_there(
         generations in prop::collection::vec((changes(), any::<bool>(), any::<u64>()), 1..5),
         spills in any::<bool>()
     ) {
-        let mut state = Numbered::default();
-        state.table.track_changes();
-        if spills {
-            let scratch = Arc::new(MemoryScratch::default());
-            let spill = Arc::new(Spill::new(scratch, 100, |reason| panic!("{reason}")));
-            state.table.spill_to(spill.space(), true);
-        }
-        let (mut before, mut live) = (Numbers::new(), Numbers::new());
-        // Saved before the generation ended.
-        let mut ahead = Entries::default();
-        let mut saving: Option<(Numbers, Entries)> = None;
-        for (changes, full, slices) in generations {
-            for (i, change) in changes.iter().enumerate() {
-                state.apply(change);
-                match change {
-                    Change::Shed => {}
-                    Change::Insert(s, k) => drop(live.insert((*s, k.clone()), state.next)),
-                    Change::Remove(s, k) => drop(live.remove(&(*s, k.clone()))),
-                    Change::RemoveSection(s) => live.retain(|(t, _), _| t != s),
-                }
-                if slices >> (i % 64) & 1 == 1 && let Some((expected, mut entries)) = saving.take() {
-                    if state.save(&mut entries) {
-                        prop_assert_eq!(saved(&entries, &expected, &before), expected);
-                    } else {
-                        saving = Some((expected, entries));
-                    }
-                }
-            }
-            if let Some((expected, mut entries)) = saving.take() {
-                while !state.save(&mut entries) {}
-                prop_assert_eq!(saved(&entries, &expected, &before), expected);
-            }
-            let now = live.clone();
-            ahead.append(state.table.take_ahead());
-            let changed = now.iter().filter(|(k, n)| full || before.get(*k) != Some(*n));
-            saving = Some((changed.map(|(k, n)| (k.clone(), *n)).collect(), std::mem::take(&mut ahead)));
-            state.table.begin_save(full);
-            before = now;
-        }
+        check_saving(generations, spills);
     }
 
     /// Against a map: the same keys are there, and no two live keys share a slot.
