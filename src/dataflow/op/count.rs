@@ -10,6 +10,7 @@ use super::assign::gcd;
 use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
+use super::tabled::Tabled;
 use super::window::send_in_slices;
 use crate::data::batch::hash;
 use crate::data::key::key_group;
@@ -17,9 +18,7 @@ use crate::data::{Batch, Keys};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
 
 /// How many keys are fetched at once at the end of the input.
 const FETCHED_AT_ONCE: usize = 4096;
@@ -69,12 +68,6 @@ impl<B: Body> CountWindows<B> {
         CountWindows { size, slide, pane: gcd(size, slide), partial, body, keys, panes, counts, counters }
     }
 
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
-        self.keys.fetched(outcome);
-        self.body.restored();
-    }
-
     /// Gives back the panes of keys, and what they hold.
     fn clear_panes(&mut self, panes: &[(u64, u32)]) {
         let slots: Vec<u32> = panes.iter().map(|r| r.1).collect();
@@ -88,18 +81,9 @@ impl<B: Body> CountWindows<B> {
         }
     }
 
-    /// Forgets keys whose entries are elsewhere, or over.
-    fn clear_keys(&mut self, key_slots: &[u32]) {
-        for &key_slot in key_slots {
-            let rows = std::mem::take(&mut self.counts[key_slot as usize]);
-            let panes: Vec<(u64, u32)> = rows.panes.iter().map(|p| (p.number, p.slot)).collect();
-            self.clear_panes(&panes);
-        }
-    }
-
     fn key_slot(&mut self, hash: u64, key: &[u8]) -> u32 {
         let (slot, _) = self.keys.slot((), hash, key);
-        self.keys.copy_due(encoder(&self.counts, &self.body));
+        self.copy_due();
         self.counts.resize_with(self.counts.len().max(slot as usize + 1), KeyRows::default);
         slot
     }
@@ -177,9 +161,7 @@ impl<B: Body> InOrder for CountWindows<B> {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut complete, mut retired) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
         let fetched = self.keys.fetch((), &keys, 0..batch.len());
-        if !fetched.is_empty() {
-            self.restore_fetched(fetched);
-        }
+        self.take_in_fetched(&fetched);
         for row in 0..batch.len() {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let key_slot = self.key_slot(hash, key);
@@ -203,7 +185,7 @@ impl<B: Body> InOrder for CountWindows<B> {
             if fetched.is_empty() {
                 break;
             }
-            self.restore_fetched(fetched);
+            self.take_in_fetched(&fetched);
             self.emit_partial(out);
         }
     }
@@ -219,12 +201,6 @@ impl<B: Body> InOrder for CountWindows<B> {
 }
 
 impl<B: Body> CountWindows<B> {
-    fn value_bytes(&self) -> usize {
-        let own: usize =
-            self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
-        self.panes.bytes() + self.body.bytes() + own
-    }
-
     /// Emits the incomplete window of each key in memory, and forgets the keys.
     fn emit_partial(&mut self, out: &mut dyn Outlet<Batch>) {
         let mut last = Vec::new();
@@ -238,43 +214,49 @@ impl<B: Body> CountWindows<B> {
         self.emit(last, out);
         let key_slots: Vec<u32> = self.keys.section(()).collect();
         key_slots.iter().for_each(|&slot| self.keys.detach((), slot));
-        self.keys.copy_due(encoder(&self.counts, &self.body));
+        self.copy_due();
         self.keys.release(&key_slots);
-        self.clear_keys(&key_slots);
+        self.clear(&key_slots);
     }
 }
 
-/// What is saved of a key: rows and panes are one entry, which then never has to be taken back.
-fn encoder<B: Body>(counts: &[KeyRows], body: &B) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
-    move |keys, (), key_slot, out| {
-        let rows = &counts[key_slot as usize];
-        out.push(key_group(keys.hash(key_slot)), keys.key(key_slot), &[], NEVER, |value| {
-            value.extend(rows.rows.to_be_bytes());
-            value.extend((rows.panes.len() as u64).to_be_bytes());
-            for pane in &rows.panes {
-                value.extend(pane.number.to_be_bytes());
-                value.extend(pane.first.to_be_bytes());
-                value.extend(pane.last.to_be_bytes());
-                body.encode(pane.slot, value);
-            }
-        });
-    }
-}
+/// Of each key: rows and panes are one entry, which then never has to be taken back.
+impl<B: Body> Tabled for CountWindows<B> {
+    type Sub = ();
 
-impl<B: Body> Durable for CountWindows<B> {
-    fn track(&mut self, _: Worker) {
-        self.keys.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.keys.begin_save(full);
+    fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
+        let (counts, body) = (&self.counts, &self.body);
+        let encode = move |keys: &Table<()>, (), key_slot: u32, out: &mut Entries| {
+            let rows = &counts[key_slot as usize];
+            out.push(key_group(keys.hash(key_slot)), keys.key(key_slot), &[], NEVER, |value| {
+                value.extend(rows.rows.to_be_bytes());
+                value.extend((rows.panes.len() as u64).to_be_bytes());
+                for pane in &rows.panes {
+                    value.extend(pane.number.to_be_bytes());
+                    value.extend(pane.first.to_be_bytes());
+                    value.extend(pane.last.to_be_bytes());
+                    body.encode(pane.slot, value);
+                }
+            });
+        };
+        (&mut self.keys, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.keys.save(limit, out, encoder(&self.counts, &self.body))
+    fn value_bytes(&self) -> usize {
+        let own: usize =
+            self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
+        self.panes.bytes() + self.body.bytes() + own
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, key_slots: &[u32]) {
+        for &key_slot in key_slots {
+            let rows = std::mem::take(&mut self.counts[key_slot as usize]);
+            let panes: Vec<(u64, u32)> = rows.panes.iter().map(|p| (p.number, p.slot)).collect();
+            self.clear_panes(&panes);
+        }
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let (mut value, hash) = (entry.value, hash(entry.key));
         let key_slot = self.key_slot(hash, entry.key);
         let (rows, panes) = (take_i64(&mut value)? as u64, take_i64(&mut value)?);
@@ -289,22 +271,7 @@ impl<B: Body> Durable for CountWindows<B> {
         Ok(())
     }
 
-    fn restored(&mut self) {
+    fn taken_in(&mut self) {
         self.body.restored();
-    }
-
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.keys.spill_to(spill.space(), false);
-    }
-
-    fn shed(&mut self) {
-        let victims = self.keys.victims(self.value_bytes());
-        self.keys.spill(&victims, encoder(&self.counts, &self.body));
-        self.keys.release(&victims);
-        self.clear_keys(&victims);
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.keys.take_ahead()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::ordered::InOrder;
+use super::tabled::Tabled;
 use super::window::send_in_slices;
 use crate::data::batch::hash;
 use crate::data::key::{encode_keys, key_group};
@@ -13,9 +14,7 @@ use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::{Errors, Expr, evaluate};
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
 
 #[derive(Clone, Copy, Debug)]
 struct Origin {
@@ -79,15 +78,10 @@ impl Distinct {
                 continue;
             }
             self.seen.detach((), slot);
-            self.seen.copy_due(encoder(&self.origins, Some(within_ns)));
+            self.copy_due();
             self.seen.release(&[slot]);
             self.origins[slot as usize] = Origin::NONE;
         }
-    }
-
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
-        self.seen.fetched(outcome);
     }
 }
 
@@ -100,7 +94,7 @@ impl InOrder for Distinct {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut first = Vec::new();
         let fetched = self.seen.fetch((), &values, 0..batch.len());
-        self.restore_fetched(fetched);
+        self.take_in_fetched(&fetched);
         for row in 0..batch.len() {
             let time = batch.time[row];
             self.forget(time);
@@ -123,56 +117,44 @@ impl InOrder for Distinct {
     }
 
     fn state(&self) -> (usize, usize) {
-        (self.seen.len(), self.seen.bytes() + self.expiry.capacity() * 16 + self.origins.len() * size_of::<Origin>())
+        (self.seen.len(), self.seen.bytes() + self.value_bytes())
     }
 }
 
-/// What is saved of a value.
-fn encoder(origins: &[Origin], within_ns: Option<i64>) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
-    move |seen, (), slot, out| {
-        let Origin { group, first } = origins[slot as usize];
-        let expiry = within_ns.map_or(NEVER, |within_ns| first.saturating_add(within_ns));
-        out.push(group, seen.key(slot), &[], expiry, |value| value.extend(first.to_be_bytes()));
-    }
-}
+/// Of each value, when it was first seen.
+impl Tabled for Distinct {
+    type Sub = ();
 
-impl Durable for Distinct {
-    fn track(&mut self, _: Worker) {
-        self.seen.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.seen.begin_save(full);
+    fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
+        let (origins, within_ns) = (&self.origins, self.within_ns);
+        let encode = move |seen: &Table<()>, (), slot: u32, out: &mut Entries| {
+            let Origin { group, first } = origins[slot as usize];
+            let expiry = within_ns.map_or(NEVER, |within_ns| first.saturating_add(within_ns));
+            out.push(group, seen.key(slot), &[], expiry, |value| value.extend(first.to_be_bytes()));
+        };
+        (&mut self.seen, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.seen.save(limit, out, encoder(&self.origins, self.within_ns))
+    fn value_bytes(&self) -> usize {
+        self.expiry.len() * 16 + self.origins.len() * size_of::<Origin>()
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, slots: &[u32]) {
+        if slots.is_empty() {
+            return;
+        }
+        slots.iter().for_each(|&slot| self.origins[slot as usize] = Origin::NONE);
+        let origins = &self.origins;
+        self.expiry.retain(|Reverse((first, slot))| origins[*slot as usize].first == *first);
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let (slot, _) = self.seen.slot((), hash(entry.key), entry.key);
         self.remember(slot, Origin { group: entry.group, first: take_i64(&mut { entry.value })? });
         Ok(())
     }
 
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.seen.spill_to(spill.space(), self.within_ns.is_some());
-    }
-
-    fn shed(&mut self) {
-        let own = self.expiry.len() * 16 + self.origins.len() * size_of::<Origin>();
-        let victims = self.seen.victims(own);
-        if victims.is_empty() {
-            return;
-        }
-        self.seen.spill(&victims, encoder(&self.origins, self.within_ns));
-        self.seen.release(&victims);
-        victims.iter().for_each(|&slot| self.origins[slot as usize] = Origin::NONE);
-        let origins = &self.origins;
-        self.expiry.retain(|Reverse((first, slot))| origins[*slot as usize].first == *first);
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.seen.take_ahead()
+    fn is_by_time(&self) -> bool {
+        self.within_ns.is_some()
     }
 }

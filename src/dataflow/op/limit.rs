@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::ordered::InOrder;
+use super::tabled::Tabled;
 use super::window::send_in_slices;
 use crate::data::Batch;
 use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
 
 /// See the module's doc.
 pub struct Limit {
@@ -28,11 +27,6 @@ impl Limit {
         Limit { n, keys: Table::default(), passed: Vec::new(), counters }
     }
 
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
-        self.keys.fetched(outcome);
-    }
-
     fn grow(&mut self, slots: &[u32]) {
         let top = slots.iter().max().map_or(0, |s| *s as usize + 1);
         self.passed.resize(self.passed.len().max(top), 0);
@@ -44,9 +38,9 @@ impl InOrder for Limit {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         let fetched = self.keys.fetch((), &keys, 0..batch.len());
-        self.restore_fetched(fetched);
+        self.take_in_fetched(&fetched);
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
-        self.keys.copy_due(encoder(&self.passed));
+        self.copy_due();
         self.grow(&slots);
         let mut first = Vec::new();
         for (row, slot) in slots.into_iter().enumerate() {
@@ -62,51 +56,36 @@ impl InOrder for Limit {
     fn advance(&mut self, _: i64, _: &mut dyn Outlet<Batch>) {}
 
     fn state(&self) -> (usize, usize) {
-        (self.keys.len(), self.keys.bytes() + self.passed.len() * 8)
+        (self.keys.len(), self.keys.bytes() + self.value_bytes())
     }
 }
 
-/// What is saved of a key.
-fn encoder(passed: &[u64]) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
-    move |keys, (), slot, out| {
-        let passed = passed[slot as usize];
-        let group = key_group(keys.hash(slot));
-        out.push(group, keys.key(slot), &[], NEVER, |value| value.extend(passed.to_be_bytes()));
-    }
-}
+/// Of each key, how many rows have passed.
+impl Tabled for Limit {
+    type Sub = ();
 
-impl Durable for Limit {
-    fn track(&mut self, _: Worker) {
-        self.keys.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.keys.begin_save(full);
+    fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
+        let passed = &self.passed;
+        let encode = |keys: &Table<()>, (), slot: u32, out: &mut Entries| {
+            let passed = passed[slot as usize];
+            let group = key_group(keys.hash(slot));
+            out.push(group, keys.key(slot), &[], NEVER, |value| value.extend(passed.to_be_bytes()));
+        };
+        (&mut self.keys, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.keys.save(limit, out, encoder(&self.passed))
+    fn value_bytes(&self) -> usize {
+        self.passed.len() * 8
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|&slot| self.passed[slot as usize] = 0);
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
         self.grow(&[slot]);
         self.passed[slot as usize] = take_i64(&mut { entry.value })? as u64;
         Ok(())
-    }
-
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.keys.spill_to(spill.space(), false);
-    }
-
-    fn shed(&mut self) {
-        let victims = self.keys.victims(self.passed.len() * 8);
-        self.keys.spill(&victims, encoder(&self.passed));
-        self.keys.release(&victims);
-        victims.iter().for_each(|&slot| self.passed[slot as usize] = 0);
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.keys.take_ahead()
     }
 }

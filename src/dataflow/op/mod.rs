@@ -23,6 +23,7 @@ pub mod session;
 pub mod sink;
 pub mod sliding;
 pub mod source;
+pub mod tabled;
 pub mod timer;
 pub mod upstream;
 pub mod window;

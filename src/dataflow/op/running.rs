@@ -7,6 +7,7 @@ use arrow_array::ArrayRef;
 use super::body::key_columns;
 use super::counters::Counters;
 use super::ordered::InOrder;
+use super::tabled::Tabled;
 use super::window::send_in_slices;
 use crate::data::batch::hash;
 use crate::data::key::key_group;
@@ -15,9 +16,7 @@ use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::expr::aggregate::{Accumulator, Aggregate, Rows, accumulators};
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, NEVER, RestoreError, SavedEntry, Worker};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry};
 
 /// See the module's doc. Output: key columns, then aggregates.
 pub struct Running {
@@ -33,11 +32,6 @@ impl Running {
         let accumulators = accumulators(&aggregates);
         Running { aggregates, accumulators, key_types, keys: Table::default(), counters }
     }
-
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
-        self.keys.fetched(outcome);
-    }
 }
 
 impl InOrder for Running {
@@ -45,9 +39,9 @@ impl InOrder for Running {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
         let fetched = self.keys.fetch((), &keys, 0..batch.len());
-        self.restore_fetched(fetched);
+        self.take_in_fetched(&fetched);
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
-        self.keys.copy_due(encoder(&self.accumulators));
+        self.copy_due();
         let rows = Rows { slots: &slots, times: &batch.time, places: batch.places(), seq: batch.seq.as_ref() };
         let errors = Errors::default();
         let mut columns = key_columns(&keys, &self.key_types);
@@ -62,51 +56,35 @@ impl InOrder for Running {
     fn advance(&mut self, _: i64, _: &mut dyn Outlet<Batch>) {}
 
     fn state(&self) -> (usize, usize) {
-        let values: usize = self.accumulators.iter().map(|a| a.bytes()).sum();
-        (self.keys.len(), self.keys.bytes() + values)
+        (self.keys.len(), self.keys.bytes() + self.value_bytes())
     }
 }
 
-/// What is saved of a key.
-fn encoder(accumulators: &[Box<dyn Accumulator>]) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
-    move |keys, (), slot, out| {
-        out.push(key_group(keys.hash(slot)), keys.key(slot), &[], NEVER, |value| {
-            accumulators.iter().for_each(|a| a.encode(slot, value));
-        });
-    }
-}
+/// Of each key, what its aggregates hold.
+impl Tabled for Running {
+    type Sub = ();
 
-impl Durable for Running {
-    fn track(&mut self, _: Worker) {
-        self.keys.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.keys.begin_save(full);
+    fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
+        let accumulators = &self.accumulators;
+        let encode = |keys: &Table<()>, (), slot: u32, out: &mut Entries| {
+            out.push(key_group(keys.hash(slot)), keys.key(slot), &[], NEVER, |value| {
+                accumulators.iter().for_each(|a| a.encode(slot, value));
+            });
+        };
+        (&mut self.keys, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.keys.save(limit, out, encoder(&self.accumulators))
+    fn value_bytes(&self) -> usize {
+        self.accumulators.iter().map(|a| a.bytes()).sum()
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, slots: &[u32]) {
+        self.accumulators.iter_mut().for_each(|a| a.clear(slots));
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
         let mut value = entry.value;
         Ok(self.accumulators.iter_mut().try_for_each(|a| a.decode(slot, &mut value))?)
-    }
-
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.keys.spill_to(spill.space(), false);
-    }
-
-    fn shed(&mut self) {
-        let victims = self.keys.victims(self.accumulators.iter().map(|a| a.bytes()).sum());
-        self.keys.spill(&victims, encoder(&self.accumulators));
-        self.keys.release(&victims);
-        self.accumulators.iter_mut().for_each(|a| a.clear(&victims));
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.keys.take_ahead()
     }
 }

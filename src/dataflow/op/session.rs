@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
+use super::tabled::Tabled;
 use super::window::{groups_by_slot, send_in_slices};
 use crate::data::Batch;
 use crate::data::batch::hash;
@@ -17,9 +18,7 @@ use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
 
 /// How many sessions are closed at once that are not in memory.
 const CLOSED_AT_ONCE: usize = 4096;
@@ -53,16 +52,6 @@ impl<B: Body> Sessions<B> {
 
     fn end(&self, slot: u32) -> i64 {
         self.spans[slot as usize].last.saturating_add(self.gap_ns)
-    }
-
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore(&entry.saved()));
-        self.open.fetched(outcome);
-        self.body.restored();
-    }
-
-    fn copy_due(&mut self) {
-        self.open.copy_due(encoder(&self.spans, self.gap_ns, &self.body));
     }
 
     /// A session whose first and last rows so far have these times.
@@ -104,9 +93,7 @@ impl<B: Body> InOrder for Sessions<B> {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut closed) = (Vec::with_capacity(batch.len()), Vec::new());
         let fetched = self.open.fetch((), &keys, 0..batch.len());
-        if !fetched.is_empty() {
-            self.restore_fetched(fetched);
-        }
+        self.take_in_fetched(&fetched);
         for row in 0..batch.len() {
             let time = batch.time[row];
             let (hash, key) = (keys.hash(row), keys.key(row));
@@ -132,7 +119,7 @@ impl<B: Body> InOrder for Sessions<B> {
             if fetched.is_empty() {
                 break;
             }
-            self.restore_fetched(fetched);
+            self.take_in_fetched(&fetched);
             self.close_due(now, out);
         }
     }
@@ -143,10 +130,6 @@ impl<B: Body> InOrder for Sessions<B> {
 }
 
 impl<B: Body> Sessions<B> {
-    fn value_bytes(&self) -> usize {
-        self.body.bytes() + self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16
-    }
-
     /// Closes the sessions in memory whose end has come.
     fn close_due(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         let mut closed = Vec::new();
@@ -170,33 +153,39 @@ impl<B: Body> Sessions<B> {
     }
 }
 
-/// What is saved of a session.
-fn encoder<B: Body>(spans: &[Span], gap_ns: i64, body: &B) -> impl Fn(&Table<()>, (), u32, &mut Entries) {
-    move |open, (), slot, out| {
-        let span = spans[slot as usize];
-        let end = span.last.saturating_add(gap_ns);
-        out.push(key_group(open.hash(slot)), open.key(slot), &[], end, |value| {
-            value.extend(span.start.to_be_bytes());
-            value.extend(span.last.to_be_bytes());
-            body.encode(slot, value);
-        });
-    }
-}
+/// Of each key, its open session.
+impl<B: Body> Tabled for Sessions<B> {
+    type Sub = ();
 
-impl<B: Body> Durable for Sessions<B> {
-    fn track(&mut self, _: Worker) {
-        self.open.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.open.begin_save(full);
+    fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
+        let (spans, gap_ns, body) = (&self.spans, self.gap_ns, &self.body);
+        let encode = move |open: &Table<()>, (), slot: u32, out: &mut Entries| {
+            let span = spans[slot as usize];
+            let end = span.last.saturating_add(gap_ns);
+            out.push(key_group(open.hash(slot)), open.key(slot), &[], end, |value| {
+                value.extend(span.start.to_be_bytes());
+                value.extend(span.last.to_be_bytes());
+                body.encode(slot, value);
+            });
+        };
+        (&mut self.open, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.open.save(limit, out, encoder(&self.spans, self.gap_ns, &self.body))
+    fn value_bytes(&self) -> usize {
+        self.body.bytes() + self.spans.len() * size_of::<Span>() + self.deadlines.len() * 16
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, slots: &[u32]) {
+        if slots.is_empty() {
+            return;
+        }
+        self.body.clear(slots);
+        slots.iter().for_each(|&slot| self.spans[slot as usize].deadline = None);
+        let spans = &self.spans;
+        self.deadlines.retain(|Reverse((deadline, slot))| spans[*slot as usize].deadline == Some(*deadline));
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let mut value = entry.value;
         let (start, last) = (take_i64(&mut value)?, take_i64(&mut value)?);
         let (slot, _) = self.open.slot((), hash(entry.key), entry.key);
@@ -204,28 +193,11 @@ impl<B: Body> Durable for Sessions<B> {
         self.body.decode(slot, &mut value)
     }
 
-    fn restored(&mut self) {
+    fn taken_in(&mut self) {
         self.body.restored();
     }
 
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.open.spill_to(spill.space(), true);
-    }
-
-    fn shed(&mut self) {
-        let victims = self.open.victims(self.value_bytes());
-        if victims.is_empty() {
-            return;
-        }
-        self.open.spill(&victims, encoder(&self.spans, self.gap_ns, &self.body));
-        self.open.release(&victims);
-        self.body.clear(&victims);
-        victims.iter().for_each(|&slot| self.spans[slot as usize].deadline = None);
-        let spans = &self.spans;
-        self.deadlines.retain(|Reverse((deadline, slot))| spans[*slot as usize].deadline == Some(*deadline));
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.open.take_ahead()
+    fn is_by_time(&self) -> bool {
+        true
     }
 }

@@ -11,6 +11,7 @@ use arrow_array::types::Int64Type;
 
 use super::body::Body;
 use super::counters::Counters;
+use super::tabled::Tabled;
 use super::window::{groups_of, send_in_slices};
 use crate::data::Batch;
 use crate::data::batch::hash;
@@ -18,9 +19,7 @@ use crate::data::key::key_group;
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
-use crate::state::table::Fetched;
+use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
 
 /// How many keys are fetched at once when a window fires.
 const FETCHED_AT_ONCE: usize = 4096;
@@ -43,13 +42,6 @@ impl<B: Body> UpstreamWindows<B> {
         let (windows, pending) = (Table::default(), BTreeSet::new());
         UpstreamWindows { start_column, end_column, body, windows, pending, counters }
     }
-
-    fn restore_fetched(&mut self, fetched: Vec<Fetched>) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore_key(&entry.saved()).map(|_| ()));
-        self.windows.fetched(outcome);
-        self.body.restored();
-    }
-
     /// Restores a key in a window, which it gives.
     fn restore_key(&mut self, entry: &SavedEntry<'_>) -> Result<Window, RestoreError> {
         let mut sub = entry.sub;
@@ -73,13 +65,13 @@ impl<B: Body> Core for UpstreamWindows<B> {
             let window = (ends[row], starts[row]);
             if self.windows.is_cold(window) {
                 let fetched = self.windows.fetch(window, &keys, row..row + 1);
-                self.restore_fetched(fetched);
+                self.take_in_fetched(&fetched);
             }
             if self.windows.slots(window, &keys, row..row + 1, &mut slots) {
                 self.pending.insert(window);
             }
         }
-        self.windows.copy_due(encoder(&self.body));
+        self.copy_due();
         self.body.update(&batch, &slots);
     }
 
@@ -89,7 +81,7 @@ impl<B: Body> Core for UpstreamWindows<B> {
             // The rows of one firing have to fit in memory.
             while self.windows.is_cold((end, start)) {
                 let fetched = self.windows.fetch_section((end, start), FETCHED_AT_ONCE);
-                self.restore_fetched(fetched);
+                self.take_in_fetched(&fetched);
             }
             let members = self.windows.section((end, start)).collect();
             let errors = Errors::default();
@@ -97,11 +89,11 @@ impl<B: Body> Core for UpstreamWindows<B> {
             self.counters.add_errors(errors.count());
             send_in_slices(rows, &self.counters, out);
             self.windows.doom_section((end, start));
-            self.windows.copy_due(encoder(&self.body));
+            self.copy_due();
             let slots = self.windows.remove_section((end, start));
             self.body.clear(&slots);
         }
-        self.counters.set_state(self.windows.len(), self.windows.bytes() + self.body.bytes());
+        self.counters.set_state(self.windows.len(), self.windows.bytes() + self.value_bytes());
         Progress::Done
     }
 
@@ -110,50 +102,39 @@ impl<B: Body> Core for UpstreamWindows<B> {
     }
 }
 
-/// What is saved of a key in a window.
-fn encoder<B: Body>(body: &B) -> impl Fn(&Table<Window>, Window, u32, &mut Entries) {
-    move |windows, (end, start), slot, out| {
-        let sub = [end.to_be_bytes(), start.to_be_bytes()].concat();
-        let group = key_group(windows.hash(slot));
-        out.push(group, windows.key(slot), &sub, end, |value| body.encode(slot, value));
-    }
-}
+/// Of each key in a window, what the body holds.
+impl<B: Body> Tabled for UpstreamWindows<B> {
+    type Sub = Window;
 
-impl<B: Body> Durable for UpstreamWindows<B> {
-    fn track(&mut self, _: Worker) {
-        self.windows.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.windows.begin_save(full);
+    fn table(&mut self) -> (&mut Table<Window>, impl Fn(&Table<Window>, Window, u32, &mut Entries)) {
+        let body = &self.body;
+        let encode = |windows: &Table<Window>, (end, start): Window, slot: u32, out: &mut Entries| {
+            let sub = [end.to_be_bytes(), start.to_be_bytes()].concat();
+            let group = key_group(windows.hash(slot));
+            out.push(group, windows.key(slot), &sub, end, |value| body.encode(slot, value));
+        };
+        (&mut self.windows, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.windows.save(limit, out, encoder(&self.body))
+    fn value_bytes(&self) -> usize {
+        self.body.bytes()
     }
 
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn clear(&mut self, slots: &[u32]) {
+        self.body.clear(slots);
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        self.restore_key(entry).map(|_| ())
+    }
+
+    fn take_back(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let window = self.restore_key(entry)?;
         self.pending.insert(window);
         Ok(())
     }
 
-    fn restored(&mut self) {
+    fn taken_in(&mut self) {
         self.body.restored();
-    }
-
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.windows.spill_to(spill.space(), false);
-    }
-
-    fn shed(&mut self) {
-        let victims = self.windows.victims(self.body.bytes());
-        self.windows.spill(&victims, encoder(&self.body));
-        self.windows.release(&victims);
-        self.body.clear(&victims);
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.windows.take_ahead()
     }
 }

@@ -13,14 +13,14 @@ use super::assign::Assigner;
 use super::body::{Body, Groups, Slide};
 use super::counters::Counters;
 use super::late;
+use super::tabled::Tabled;
 use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
 use crate::state::Table;
-use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker, take_i64};
-use crate::state::scratch::Spill;
+use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
 use crate::state::table::Fetched;
 use crate::state::table::SubKey;
 
@@ -118,7 +118,7 @@ impl<B: Body> TimeWindows<B> {
             let to = from + panes[from..].iter().take_while(|p| **p == pane).count();
             if self.panes.is_cold(pane) {
                 let fetched = self.panes.fetch(pane, &keys, from..to);
-                self.restore_fetched(&fetched);
+                self.take_in_fetched(&fetched);
             }
             if self.panes.slots(pane, &keys, from..to, &mut self.slots) {
                 self.pending.extend(self.assigner.ends(pane.0, pane.1));
@@ -182,23 +182,9 @@ impl<B: Body> TimeWindows<B> {
         for pane in panes {
             while self.panes.is_cold(pane) {
                 let fetched = self.panes.fetch_section(pane, FETCHED_AT_ONCE);
-                self.restore_fetched(&fetched);
+                self.take_in_fetched(&fetched);
             }
         }
-    }
-
-    fn restore_fetched(&mut self, fetched: &[Fetched]) {
-        let outcome = fetched.iter().try_for_each(|entry| self.restore_key(entry));
-        self.panes.fetched(outcome);
-        self.body.restored();
-    }
-
-    fn restore_key(&mut self, entry: &Fetched) -> Result<(), RestoreError> {
-        let saved = entry.saved();
-        let mut sub = saved.sub;
-        let pane = (take_i64(&mut sub)?, take_i64(&mut sub)?);
-        let (slot, _) = self.panes.slot(pane, hash(saved.key), saved.key);
-        self.body.decode(slot, &mut { saved.value })
     }
 
     /// As [`Self::continue_window`], for a tumbling window of which a part is not in memory: its one pane is
@@ -207,7 +193,7 @@ impl<B: Body> TimeWindows<B> {
         let Some(mut firing) = self.firing.take() else { return 0 };
         let pane = (self.assigner.start(firing.end), firing.end);
         let fetched = self.panes.fetch_section(pane, self.emit_rows);
-        self.restore_fetched(&fetched);
+        self.take_in_fetched(&fetched);
         let last = fetched.last().map(Fetched::key).unwrap_or_default();
         let rest = &firing.members[firing.sent..];
         let count = rest.partition_point(|&slot| self.panes.key(slot) <= last);
@@ -247,10 +233,6 @@ impl<B: Body> TimeWindows<B> {
             first_end: &|pane| assigner.first_end(pane),
         };
         self.body.slide(&window, errors)
-    }
-
-    fn copy_due(&mut self) {
-        self.panes.copy_due(encoder(&self.assigner, self.lateness_ns, &self.body));
     }
 
     /// Drops the panes whose last window has fired.
@@ -315,7 +297,7 @@ impl<B: Body> Core for TimeWindows<B> {
                 return Progress::Yielded;
             }
         }
-        self.counters.set_state(self.panes.len(), self.panes.bytes() + self.body.bytes());
+        self.counters.set_state(self.panes.len(), self.panes.bytes() + self.value_bytes());
         Progress::Done
     }
 
@@ -329,32 +311,39 @@ fn deadline(assigner: &Assigner, lateness_ns: i64, end: i64) -> i64 {
     assigner.instant(end).saturating_add(lateness_ns)
 }
 
-/// What is saved of a key in a pane.
-fn encoder<B: Body>(assigner: &Assigner, lateness_ns: i64, body: &B) -> impl Fn(&Table<Pane>, Pane, u32, &mut Entries) {
-    move |panes, pane, slot, out| {
-        let sub = [pane.0.to_be_bytes(), pane.1.to_be_bytes()].concat();
-        let expiry = deadline(assigner, lateness_ns, assigner.last_end(pane.0));
-        let group = key_group(panes.hash(slot));
-        out.push(group, panes.key(slot), &sub, expiry, |value| body.encode(slot, value));
-    }
-}
+/// Of each key in a pane, what the body holds.
+impl<B: Body> Tabled for TimeWindows<B> {
+    type Sub = Pane;
 
-impl<B: Body> Durable for TimeWindows<B> {
-    fn track(&mut self, _: Worker) {
-        self.panes.track_changes();
-    }
-
-    fn begin_save(&mut self, full: bool) {
-        self.panes.begin_save(full);
+    fn table(&mut self) -> (&mut Table<Pane>, impl Fn(&Table<Pane>, Pane, u32, &mut Entries)) {
+        let (assigner, lateness_ns, body) = (&self.assigner, self.lateness_ns, &self.body);
+        let encode = move |panes: &Table<Pane>, pane: Pane, slot: u32, out: &mut Entries| {
+            let sub = [pane.0.to_be_bytes(), pane.1.to_be_bytes()].concat();
+            let expiry = deadline(assigner, lateness_ns, assigner.last_end(pane.0));
+            let group = key_group(panes.hash(slot));
+            out.push(group, panes.key(slot), &sub, expiry, |value| body.encode(slot, value));
+        };
+        (&mut self.panes, encode)
     }
 
-    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.panes.save(limit, out, encoder(&self.assigner, self.lateness_ns, &self.body))
+    fn value_bytes(&self) -> usize {
+        self.body.bytes()
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        self.body.clear(slots);
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let mut sub = entry.sub;
+        let pane = (take_i64(&mut sub)?, take_i64(&mut sub)?);
+        let (slot, _) = self.panes.slot(pane, hash(entry.key), entry.key);
+        self.body.decode(slot, &mut { entry.value })
     }
 
     /// A pane of whose windows some had fired counts for those that had not: as if they were the first
     /// that were open for its rows. Others may have fired elsewhere, for other keys.
-    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+    fn take_back(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let mut sub = entry.sub;
         let (start, first) = (take_i64(&mut sub)?, take_i64(&mut sub)?);
         let mut ends = self.assigner.ends(start, first);
@@ -364,27 +353,13 @@ impl<B: Body> Durable for TimeWindows<B> {
         self.body.decode(slot, &mut { entry.value })
     }
 
-    fn restored(&mut self) {
+    fn taken_in(&mut self) {
         self.body.restored();
     }
 
-    fn spill_to(&mut self, spill: &Arc<Spill>) {
-        self.panes.spill_to(spill.space(), false);
-    }
-
     /// The slots of a window that is firing stay as they are.
-    fn shed(&mut self) {
-        if self.firing.is_some() {
-            return;
-        }
-        let victims = self.panes.victims(self.body.bytes());
-        self.panes.spill(&victims, encoder(&self.assigner, self.lateness_ns, &self.body));
-        self.panes.release(&victims);
-        self.body.clear(&victims);
-    }
-
-    fn take_ahead(&mut self) -> Entries {
-        self.panes.take_ahead()
+    fn may_shed(&self) -> bool {
+        self.firing.is_none()
     }
 }
 

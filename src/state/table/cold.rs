@@ -276,9 +276,17 @@ impl<S: SubKey> Table<S> {
         }
     }
 
-    /// The slots that are to be spilled, where the values of all slots take `value_bytes`. They are
-    /// [spilled](Self::spill), the operator clears their values, and [releases](Self::release) them.
-    pub fn victims(&mut self, value_bytes: usize) -> Vec<u32> {
+    /// Frees slots when the table and the values of its slots, which take `value_bytes`, are to give memory back:
+    /// their entries go to the scratch. The operator clears the values.
+    pub fn shed(&mut self, value_bytes: usize, encode: impl Fn(&Table<S>, S, u32, &mut Entries)) -> Vec<u32> {
+        let victims = self.victims(value_bytes);
+        self.spill(&victims, encode);
+        self.release(&victims);
+        victims
+    }
+
+    /// The slots that are to be spilled.
+    fn victims(&mut self, value_bytes: usize) -> Vec<u32> {
         let (bytes, slots, live) = (self.bytes() + value_bytes, self.entries.len(), self.len());
         let Some(cold) = &mut self.cold else { return Vec::new() };
         // Columns of values do not shrink: free slots are as good as free memory.
@@ -310,7 +318,7 @@ impl<S: SubKey> Table<S> {
     }
 
     /// Writes victims to the scratch and detaches them.
-    pub fn spill(&mut self, victims: &[u32], encode: impl Fn(&Table<S>, S, u32, &mut Entries)) {
+    fn spill(&mut self, victims: &[u32], encode: impl Fn(&Table<S>, S, u32, &mut Entries)) {
         if victims.is_empty() {
             return;
         }

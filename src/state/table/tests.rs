@@ -78,10 +78,8 @@ impl Numbered {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Shed => {
-                let victims = self.table.victims(self.numbers.len() * 4);
-                self.table.spill(&victims, encoder(&self.numbers));
-                self.table.release(&victims);
-                victims.iter().for_each(|&v| self.numbers[v as usize] = 0);
+                let freed = self.table.shed(self.numbers.len() * 4, encoder(&self.numbers));
+                freed.iter().for_each(|&slot| self.numbers[slot as usize] = 0);
             }
             Change::Insert(s, k) => {
                 self.fetch(*s, k);

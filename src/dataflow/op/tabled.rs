@@ -1,0 +1,109 @@
+//! What operators have in common whose state is one table, with values beside it by slot.
+//!
+//! How such a state is saved, restored, and kept in bounds of memory is the same for all of them; an operator says
+//! what its values are. One whose state is more than a table implements [`Durable`] itself.
+
+use std::sync::Arc;
+
+use crate::state::Table;
+use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
+use crate::state::scratch::Spill;
+use crate::state::table::{Fetched, SubKey};
+
+/// See the module's doc.
+///
+/// # Contract
+/// - Before a value changes of a slot that the table gave, [`copy_due`](Self::copy_due) is called.
+/// - What the table's encoder wrote, given to `take_in`, makes the same value.
+pub trait Tabled {
+    type Sub: SubKey;
+
+    /// The table, and what writes the entry of one of its slots.
+    fn table(&mut self) -> (&mut Table<Self::Sub>, impl Fn(&Table<Self::Sub>, Self::Sub, u32, &mut Entries));
+
+    /// Heap bytes of the values.
+    fn value_bytes(&self) -> usize;
+
+    /// Clears the values of slots that were freed.
+    fn clear(&mut self, slots: &[u32]);
+
+    /// Takes an entry in.
+    fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError>;
+
+    /// Takes in an entry of a checkpoint, of which something may have fired.
+    fn take_back(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        self.take_in(entry)
+    }
+
+    /// No more entries are taken in for now.
+    fn taken_in(&mut self) {}
+
+    /// Whether entries are to be found by their expiry when they are not in memory.
+    fn is_by_time(&self) -> bool {
+        false
+    }
+
+    /// Whether slots may be freed now.
+    fn may_shed(&self) -> bool {
+        true
+    }
+
+    /// Copies what is due to be saved; see [`Table::copy_due`].
+    #[inline]
+    fn copy_due(&mut self) {
+        let (table, encode) = self.table();
+        table.copy_due(encode);
+    }
+
+    /// Takes in what the table has fetched.
+    fn take_in_fetched(&mut self, fetched: &[Fetched]) {
+        if fetched.is_empty() {
+            return;
+        }
+        let outcome = fetched.iter().try_for_each(|entry| self.take_in(&entry.saved()));
+        self.table().0.fetched(outcome);
+        self.taken_in();
+    }
+}
+
+impl<T: Tabled> Durable for T {
+    fn track(&mut self, _: Worker) {
+        self.table().0.track_changes();
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.table().0.begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        let (table, encode) = self.table();
+        table.save(limit, out, encode)
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        self.take_back(entry)
+    }
+
+    fn restored(&mut self) {
+        self.taken_in();
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        let by_time = self.is_by_time();
+        self.table().0.spill_to(spill.space(), by_time);
+    }
+
+    fn shed(&mut self) {
+        if !self.may_shed() {
+            return;
+        }
+        let value_bytes = self.value_bytes();
+        let (table, encode) = self.table();
+        let freed = table.shed(value_bytes, encode);
+        self.clear(&freed);
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.table().0.take_ahead()
+    }
+}
