@@ -75,6 +75,7 @@ impl Run {
                 share: Share { process, processes },
                 saving: None,
                 spill: None,
+                capacity: None,
             };
             let sender = sender.clone();
             let observe = move |run: Observed| sender.send((process, run.intake)).unwrap_or(());

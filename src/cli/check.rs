@@ -20,7 +20,8 @@ pub fn check(args: CheckArgs) -> u8 {
     print_findings(&compilation, args.format);
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };
     if args.format == FindingsFormat::Text {
-        describe(&stages.physical).iter().for_each(|line| say(format_args!("{line}\n")));
+        let capacity = stages.hir.settings.state.limits.capacity;
+        describe(&stages.physical, capacity).iter().for_each(|line| say(format_args!("{line}\n")));
         stages.hir.types.iter().filter(|t| t.sampled).for_each(|t| say(format_args!("\n{}", sampled_declaration(t))));
     }
     if args.strict { strict(stages) } else { 0 }

@@ -18,13 +18,14 @@ pub fn explain(args: ExplainArgs) -> u8 {
         return if compilation.failed() { EXIT_USAGE } else { 0 };
     }
     let Some(stages) = &compilation.stages else { return EXIT_USAGE };
+    let capacity = stages.hir.settings.state.limits.capacity;
     let text = match (args.stage, args.format) {
         (Stage::Hir, GraphFormat::Text) => explain::hir::text(&stages.hir),
-        (Stage::Logical, GraphFormat::Text) => explain::logical::text(&stages.logical),
-        (Stage::Physical, GraphFormat::Text) => explain::physical::text(&stages.physical),
+        (Stage::Logical, GraphFormat::Text) => explain::logical::text(&stages.logical, capacity),
+        (Stage::Physical, GraphFormat::Text) => explain::physical::text(&stages.physical, capacity),
         (Stage::Dataflow, GraphFormat::Text) => explain::dataflow::text(&stages.physical),
         (Stage::Logical, GraphFormat::Dot) => explain::logical::dot(&stages.logical),
-        (Stage::Physical, GraphFormat::Dot) => explain::physical::dot(&stages.physical),
+        (Stage::Physical, GraphFormat::Dot) => explain::physical::dot(&stages.physical, capacity),
         (Stage::Ast | Stage::Hir | Stage::Dataflow, _) => {
             complain("only the stages logical and physical are graphs");
             return EXIT_USAGE;

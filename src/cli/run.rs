@@ -140,6 +140,7 @@ fn compile_plan(args: &RunArgs, surroundings: &mut dyn Surroundings) -> Result<(
         complain(format!("{}: on_error is \"dead_letter\"; --dead-letter FILE says where such rows go", source.name));
         return Err(EXIT_USAGE);
     }
+    check_bounds(args, &settings)?;
     Ok((plan, settings))
 }
 
@@ -183,7 +184,8 @@ fn run_plan(
         Ok(spill) => spill,
         Err(code) => return (code, None),
     };
-    let job = Job { spill, ..job(args, plan, output, share, transport, saving) };
+    let capacity = settings.state.limits.capacity;
+    let job = Job { spill, capacity, ..job(args, plan, output, share, transport, saving) };
     let outcome = run_job(job, stop.clone(), |observed| {
         let listening = signals.and_then(|signals| {
             [SIGINT, SIGTERM].into_iter().try_for_each(|signal| signals.add_signal(signal))?;
@@ -225,6 +227,7 @@ fn job(
     Job {
         saving,
         spill: None,
+        capacity: None,
         workers: args.workers as usize,
         output,
         ordered: is_ordered(args, &plan),
@@ -247,10 +250,22 @@ fn intended<'a>(args: &RunArgs, plan: &'a Plan, output: &'a DefaultOutput, sampl
     Intended { plan, output, ordered: is_ordered(args, plan), allowed, samples }
 }
 
+/// State is bounded by number or by memory: beyond the one it is lost, beyond the other it lies on disk.
+fn check_bounds(args: &RunArgs, settings: &Settings) -> Result<(), u8> {
+    if args.memory_budget.is_none() || settings.state.limits.capacity.is_none() {
+        return Ok(());
+    }
+    complain(
+        "the program has a `capacity`, beyond which state is lost; --memory-budget, which keeps it on disk, goes with programs without one",
+    );
+    Err(EXIT_USAGE)
+}
+
 /// Bounds the memory of this process's state, where the flags or the program say so.
 fn spill(args: &RunArgs, settings: &Settings, share: Share, stop: &Arc<Stop>) -> Result<Option<Arc<Spill>>, u8> {
     let budget_bytes = args.memory_budget.or(settings.state.limits.memory_budget_bytes);
     let Some(budget_bytes) = budget_bytes else { return Ok(None) };
+    check_bounds(args, settings)?;
     let folder = scratch_folder(args, settings, share.process);
     let spill = bound_state(budget_bytes.max(MEMORY_BYTES_MIN), &folder, stop).map_err(|error| {
         complain(error);

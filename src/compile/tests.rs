@@ -34,7 +34,7 @@ fn compiled(text: &str) -> Compilation {
 fn physical(streams: &str) -> String {
     let made = compiled(&format!("{SENSOR}{streams}"));
     let Some(stages) = &made.stages else { panic!("{}", render_text(&made.diagnostics, &made.sources, false)) };
-    explain::physical::text(&stages.physical)
+    explain::physical::text(&stages.physical, None)
 }
 
 /// Codes and messages of what is wrong with a program over [`SENSOR`].
@@ -205,7 +205,7 @@ fn files_import_each_other_once() {
         Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
     let made = compile(&main.display().to_string(), text, environment);
     let stages = made.stages.expect("the program is sound");
-    assert!(explain::physical::text(&stages.physical).contains("where n > 4 and n < 5"));
+    assert!(explain::physical::text(&stages.physical, None).contains("where n > 4 and n < 5"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::plan::physical::{self, Bound};
 use crate::sema::hir::{self, Keyed, KeyedKind, OpKind, Windows};
 use crate::sema::typer::calls::keeps_all_values;
+use crate::state::options::Capacity;
 
 /// The bound of an operator whose rows may be late by so much.
 pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
@@ -17,7 +18,7 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
         },
         KeyedKind::Running { aggregates } => {
             if aggregates.iter().any(|a| keeps_all_values(&a.function)) {
-                Bound::Nothing
+                Bound::Growing
             } else {
                 Bound::KeyCount
             }
@@ -30,27 +31,39 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
     }
 }
 
-/// What `check` says of a bound.
-pub fn sentence(bound: &Bound, key: bool) -> String {
+/// What `check` says of a bound, in a program with this capacity.
+pub fn sentence(bound: &Bound, key: bool, capacity: Option<Capacity>) -> String {
+    let Some(capacity) = capacity else { return of_itself(bound, key) };
+    match bound {
+        Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount => {
+            format!("{}, and the capacity of {capacity}", of_itself(bound, key))
+        }
+        Bound::Nothing => format!("the capacity of {capacity}"),
+        Bound::Growing => format!("nothing: each of at most {capacity} grows"),
+    }
+}
+
+fn of_itself(bound: &Bound, key: bool) -> String {
     match bound {
         Bound::Window { span_ns: 0 } => "the rows of one window".to_string(),
         Bound::Window { span_ns } => format!("open windows: {} of event time", format_duration(*span_ns)),
         Bound::Within { span_ns } => format!("keys alive within {}", format_duration(*span_ns)),
         Bound::KeyCount if key => "the number of keys".to_string(),
         Bound::KeyCount => "one entry".to_string(),
-        Bound::Nothing => "nothing".to_string(),
+        Bound::Nothing | Bound::Growing => "nothing".to_string(),
     }
 }
 
 /// For each stateful operator: the state's name and what bounds it.
-pub fn describe(plan: &physical::Plan) -> Vec<String> {
+pub fn describe(plan: &physical::Plan, capacity: Option<Capacity>) -> Vec<String> {
     let keyed = plan.nodes.iter().filter_map(|n| match &n.op {
         physical::Op::Keyed { keyed, .. } => Some((n, keyed)),
         _ => None,
     });
     keyed
         .map(|(node, keyed)| {
-            format!("{}: {} is bounded by {}", node.stream, node.label, sentence(&keyed.bound, !keyed.key.is_empty()))
+            let bound = sentence(&keyed.bound, !keyed.key.is_empty(), capacity);
+            format!("{}: {} is bounded by {bound}", node.stream, node.label)
         })
         .collect()
 }
@@ -60,12 +73,19 @@ pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     for op in program.streams.iter().flat_map(|s| &s.ops) {
         let OpKind::Keyed(keyed) = &op.kind else { continue };
-        if bound(keyed, 0) != Bound::Nothing {
+        let is_unbounded = match bound(keyed, 0) {
+            Bound::Nothing => program.settings.state.limits.capacity.is_none(),
+            Bound::Growing => true,
+            Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount => false,
+        };
+        if !is_unbounded {
             continue;
         }
         let message = format!("nothing bounds the state of `.{}`", op.label);
         let hint = match &keyed.kind {
-            KeyedKind::Distinct { .. } => "`within: 1h` forgets what is older",
+            KeyedKind::Distinct { .. } => {
+                "`within: 1h` forgets what is older, and a `capacity` in a `state:` block what is beyond it"
+            }
             KeyedKind::Aggregate { .. }
             | KeyedKind::Rows { .. }
             | KeyedKind::Running { .. }

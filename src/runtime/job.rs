@@ -26,6 +26,7 @@ use crate::dataflow::render::{Context, writing_sinks};
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::dataflow::worker::{Transport, run_workers};
 use crate::plan::physical::{Output, Plan};
+use crate::state::options::Capacity;
 use crate::state::scratch::Spill;
 
 /// How a plan is to be run.
@@ -45,6 +46,8 @@ pub struct Job {
     pub saving: Option<Saving>,
     /// Where state goes that does not fit in memory, if that is bounded.
     pub spill: Option<Arc<Spill>>,
+    /// How many entries each operator keeps, if that is bounded.
+    pub capacity: Option<Capacity>,
 }
 
 /// How a run saves its state.
@@ -131,7 +134,8 @@ pub fn run(job: Job, stop: Arc<Stop>, observe: impl FnOnce(Observed)) -> Result<
         start_saving(&checkpoints, &found, &job.plan, parts(), connections)
     });
     let archive = saving.as_ref().map(|s| s.archive.clone());
-    let keeping = Keeping { archive, recovered, epoch, pauses: Arc::default(), spill: job.spill };
+    let (pauses, capacity) = (Arc::default(), job.capacity);
+    let keeping = Keeping { archive, recovered, epoch, pauses, spill: job.spill, capacity };
     observe(Observed { intake: intake.clone(), archive: keeping.archive.clone() });
     let context = Context {
         intake: intake.clone(),

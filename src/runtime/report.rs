@@ -140,12 +140,14 @@ impl Report {
         let nodes: Vec<Value> = self.nodes.iter().map(node_json).collect();
         let late: u64 = self.nodes.iter().map(|n| n.counts.late).sum();
         let errors: u64 = self.nodes.iter().map(|n| n.counts.errors).sum();
+        let evicted: u64 = self.nodes.iter().map(|n| n.counts.evicted).sum();
         let malformed: u64 = self.sources.iter().flat_map(|s| s.rejected.malformed.values()).sum();
         json!({
             "stopped": self.stopped.as_ref().map(stop_name),
             "rows_in": self.rows_read(),
             "rows_out": self.outputs.iter().map(|o| o.rows).sum::<u64>(),
             "late": late,
+            "evicted": evicted,
             "malformed": malformed,
             "expr_errors": errors + self.sources.iter().map(|s| s.rejected.filter_errors).sum::<u64>(),
             "sources": sources,
@@ -176,6 +178,10 @@ impl Report {
         self.write_rows(&mut out);
         self.sources.iter().for_each(|s| s.write_rejected(&mut out));
         self.nodes.iter().for_each(|n| write_late(n, &mut out));
+        for node in self.nodes.iter().filter(|n| n.counts.evicted > 0) {
+            let (count, stream, label) = (grouped(node.counts.evicted), &node.stream, &node.label);
+            let _ = writeln!(out, "{count} entries of {stream} ({label}) were evicted: there was no room for them");
+        }
         for node in self.nodes.iter().filter(|n| n.counts.errors > 0) {
             let (count, stream, label) = (node.counts.errors, &node.stream, &node.label);
             let _ = writeln!(out, "{count} expression errors in {stream} ({label}): their values are null");
@@ -263,6 +269,7 @@ fn node_json(node: &NodeReport) -> Value {
         "late": counts.late,
         "out_of_order_needed_ns": needed,
         "expr_errors": counts.errors,
+        "evicted": counts.evicted,
         "state_entries_peak": counts.state_entries_peak,
         "state_bytes_peak": counts.state_bytes_peak,
         "handed_over": counts.handed_over,

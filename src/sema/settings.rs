@@ -6,10 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::key::KEY_GROUPS;
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::sema::arguments::{Constants, Options};
 use crate::sema::globals::{Block, Globals};
-use crate::state::options::{Compression, Eviction, StateLimits};
+use crate::state::options::{Capacity, Compression, Eviction, StateLimits};
 use crate::state::place::Place;
 use crate::syntax::ast::{BlockOption, Expr};
 
@@ -114,6 +115,7 @@ fn read_state(options: &[BlockOption], constants: &mut Constants<'_, '_>) -> Sta
     let limits = read_limits(&given, constants);
     match backend {
         Some(Some(BackendName::RocksDb)) => {
+            reject_capacity(&given, constants.findings);
             let backend = Backend::RocksDb { compression, block_cache_bytes };
             return StateOptions { backend, path, limits };
         }
@@ -135,24 +137,34 @@ fn read_state(options: &[BlockOption], constants: &mut Constants<'_, '_>) -> Sta
 }
 
 fn read_limits(given: &Options<'_>, constants: &mut Constants<'_, '_>) -> StateLimits {
-    let capacity = given.get("capacity").and_then(|e| constants.count(e, "`capacity`"));
-    let eviction = given.get("eviction").and_then(|e| constants.word(e, "`eviction`", &EVICTIONS));
+    let entries = given.get("capacity").and_then(|e| read_capacity(e, constants));
+    let eviction = given.get("eviction").and_then(|e| constants.word(e, "`eviction`", &EVICTIONS)).unwrap_or_default();
     let memory_budget_bytes = given.get("memory_budget").and_then(|e| constants.size(e, "`memory_budget`"));
     if let (Some(name), None) = (given.name("eviction"), given.name("capacity")) {
         let message = "`eviction` says what goes beyond a `capacity`, and none is given";
         constants.findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
     }
-    reject_capacity(given, constants.findings);
-    StateLimits { memory_budget_bytes, capacity, eviction: eviction.unwrap_or_default() }
+    let capacity = entries.map(|entries| Capacity { entries, eviction });
+    StateLimits { memory_budget_bytes, capacity }
 }
 
-/// The tables do not obey a capacity yet.
-fn reject_capacity(given: &Options<'_>, findings: &mut Vec<Diagnostic>) {
-    for name in ["capacity", "eviction"] {
-        let Some(name) = given.name(name) else { continue };
-        let message = format!("`{}` is not supported yet", name.text);
-        findings.push(Diagnostic::error(codes::NOT_SUPPORTED, name.span, message));
+/// Every key group has a share, and a share has at least one entry.
+fn read_capacity(e: &Expr, constants: &mut Constants<'_, '_>) -> Option<u64> {
+    let entries = constants.count(e, "`capacity`")?;
+    if entries >= KEY_GROUPS {
+        return Some(entries);
     }
+    let message = format!("a `capacity` is divided among {KEY_GROUPS} key groups, and so is at least {KEY_GROUPS}");
+    constants.findings.push(Diagnostic::error(codes::BAD_OPTION, e.span, message));
+    None
+}
+
+/// Where entries go to disk, none is to be dropped.
+fn reject_capacity(given: &Options<'_>, findings: &mut Vec<Diagnostic>) {
+    let Some(name) = given.name("capacity") else { return };
+    let message = "`capacity` goes with the backend \"in_memory\" only";
+    let found = Diagnostic::error(codes::BAD_OPTION, name.span, message);
+    findings.push(found.with_hint("with \"rocksdb\", `memory_budget` bounds the memory of state, and nothing is lost"));
 }
 
 fn read_checkpoint(options: &[BlockOption], constants: &mut Constants<'_, '_>) -> CheckpointOptions {

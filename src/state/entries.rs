@@ -80,6 +80,14 @@ impl Entries {
         });
     }
 
+    /// Lengthens the value of the entry that was appended last, which is no tombstone.
+    pub fn extend_last(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.data.len();
+        write(&mut self.data);
+        let value_bytes = self.index.last_mut().and_then(|place| place.value_bytes.as_mut());
+        *value_bytes.expect("an entry was appended") += (self.data.len() - before) as u32;
+    }
+
     /// Appends that an entry is gone.
     pub fn push_tombstone(&mut self, group: u16, key: &[u8], sub: &[u8]) {
         let start = self.data.len();

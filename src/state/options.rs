@@ -10,8 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct StateLimits {
     /// Per process; beyond it, entries that were not used lately lie in RocksDB alone.
     pub memory_budget_bytes: Option<u64>,
-    /// Most keyed entries of the run, divided by key group. What is beyond it is evicted: counted and lost.
-    pub capacity: Option<u64>,
+    pub capacity: Option<Capacity>,
+}
+
+/// How many entries an operator keeps. What is beyond it is evicted: counted and lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Of each stateful operator over all workers, divided by key group.
+    pub entries: u64,
     /// Which entry goes first.
     pub eviction: Eviction,
 }
@@ -27,6 +33,17 @@ pub enum Eviction {
     Lfu,
     /// The one that was made first.
     Fifo,
+}
+
+impl std::fmt::Display for Capacity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let eviction = match self.eviction {
+            Eviction::Lru => "lru",
+            Eviction::Lfu => "lfu",
+            Eviction::Fifo => "fifo",
+        };
+        write!(f, "{} entries ({eviction})", self.entries)
+    }
 }
 
 /// How what is saved is compressed.

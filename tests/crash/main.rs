@@ -7,6 +7,7 @@
 //! `CRASH_KILLS`, `CRASH_ROWS` and `CRASH_SEED` change how much is done; `make crash` does it at length.
 
 mod blocks;
+mod capacity;
 mod cluster;
 mod damage;
 mod edit;
@@ -79,7 +80,13 @@ impl Case {
     }
 
     fn with_keys(rows: u64, seed: u64, keys: u64) -> Case {
+        Case::of(&std::fs::read_to_string(PROGRAM).unwrap(), rows, seed, keys)
+    }
+
+    /// Of another program.
+    fn of(program: &str, rows: u64, seed: u64, keys: u64) -> Case {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("program.vpl"), program).unwrap();
         let mut generate = varpulis();
         let (rows, seed, keys) = (rows.to_string(), seed.to_string(), keys.to_string());
         generate.args(["generate", "trades", "--keys", &keys, "--rate", "1000", "--out-of-order", "4s"]);
@@ -119,7 +126,7 @@ impl Case {
 
     /// A run that writes to `output` and saves nothing yet.
     fn run(&self, output: &str, workers: u64) -> Command {
-        self.run_program(Path::new(PROGRAM), output, workers)
+        self.run_program(&self.path("program.vpl"), output, workers)
     }
 
     /// The program with more blocks, which say how its state is kept.
@@ -186,10 +193,11 @@ fn counts(said: &str) -> Value {
     let all = |list: &str, names: &[&str]| -> Value {
         report[list].as_array().unwrap().iter().map(|item| pick(item, names)).collect()
     };
-    let mut out = pick(&report, &["rows_in", "rows_out", "late", "malformed", "expr_errors", "outputs", "input_bytes"]);
+    let of_all = ["rows_in", "rows_out", "late", "evicted", "malformed", "expr_errors", "outputs", "input_bytes"];
+    let mut out = pick(&report, &of_all);
     out["sources"] = all("sources", &["name", "rows", "malformed", "other_types", "expr_errors"]);
-    let of_operators = ["stream", "operator", "rows_in", "rows_out", "late", "out_of_order_needed_ns", "expr_errors"];
-    out["operators"] = all("operators", &of_operators);
+    let of_operators = ["stream", "operator", "rows_in", "rows_out", "late", "evicted", "expr_errors"];
+    out["operators"] = all("operators", &[&of_operators[..], &["out_of_order_needed_ns"]].concat());
     out
 }
 

@@ -24,7 +24,8 @@ const RUNS: [&[&str]; 9] = [
 
 /// Cases of the topic `run` that also run on two processes, by how their names begin: what is keyed, merged
 /// or ordered across them.
-const TWO_PROCESSES: [&str; 7] = ["distinct", "late", "merge", "partitions", "running", "session", "window"];
+const TWO_PROCESSES: [&str; 8] =
+    ["capacity", "distinct", "late", "merge", "partitions", "running", "session", "window"];
 
 /// Runs a case in all its ways; the number of runs, or the first failure.
 pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {

@@ -71,6 +71,7 @@ pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<St
         dead_letters: None,
         saving: None,
         spill,
+        capacity: None,
         chaos_seed: mode.chaos_seed,
         limits: Limits { block_bytes: mode.block_bytes, ..Limits::default() },
         transport,

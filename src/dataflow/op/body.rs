@@ -52,6 +52,9 @@ pub trait Body {
     /// The rows of a window that slides over panes, where the body can do better than merging them all.
     fn slide(&mut self, window: &Slide<'_>, errors: &Errors) -> Option<Batch>;
 
+    /// Slots are about to be emptied that would have counted for windows to come.
+    fn forget_merged(&mut self) {}
+
     /// Appends what a slot holds.
     fn encode(&self, slot: u32, out: &mut Vec<u8>);
 
@@ -151,6 +154,10 @@ impl Body for AggregateBody {
         let members = result.keys.section(()).collect();
         let Groups { keys, starts, ends, from, .. } = groups_of(&result.keys, members, window.bounds);
         Some(self.rows(&result.accumulators, &from, keys, starts, ends, errors))
+    }
+
+    fn forget_merged(&mut self) {
+        self.sliding = TwoStacks::default();
     }
 
     fn encode(&self, slot: u32, out: &mut Vec<u8>) {

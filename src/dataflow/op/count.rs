@@ -12,7 +12,6 @@ use super::counters::Counters;
 use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::send_in_slices;
-use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::data::{Batch, Keys};
 use crate::dataflow::align::Outlet;
@@ -31,12 +30,33 @@ pub struct CountWindows<B> {
     /// Whether an incomplete last window is emitted at the end of the input.
     partial: bool,
     body: B,
-    /// Section 0 holds the keys; a pane's slot stands under its number.
     keys: Table<()>,
-    panes: Table<u64>,
+    /// Which slots of the body the panes have.
+    panes: PaneSlots,
     /// By slot of `keys`.
     counts: Vec<KeyRows>,
     counters: Arc<Counters>,
+}
+
+/// Which slots are taken, by number alone: a key lists its own.
+#[derive(Debug, Default)]
+struct PaneSlots {
+    /// All that were ever taken are below this.
+    top: u32,
+    free: Vec<u32>,
+}
+
+impl PaneSlots {
+    fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.top += 1;
+            self.top - 1
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.top as usize - self.free.len()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,36 +84,33 @@ struct Complete {
 
 impl<B: Body> CountWindows<B> {
     pub fn new(size: u64, slide: u64, partial: bool, body: B, counters: Arc<Counters>) -> Self {
-        let (keys, panes, counts) = (Table::default(), Table::default(), Vec::new());
+        let (keys, panes, counts) = (Table::default(), PaneSlots::default(), Vec::new());
         CountWindows { size, slide, pane: gcd(size, slide), partial, body, keys, panes, counts, counters }
     }
 
-    /// Gives back the panes of keys, and what they hold.
-    fn clear_panes(&mut self, panes: &[(u64, u32)]) {
-        let slots: Vec<u32> = panes.iter().map(|r| r.1).collect();
-        panes.iter().for_each(|&(number, slot)| self.panes.detach(number, slot));
-        self.panes.release(&slots);
-        self.body.clear(&slots);
-        for &(number, _) in panes {
-            if self.panes.section(number).next().is_none() {
-                self.panes.remove_section(number);
-            }
-        }
+    /// Gives back slots of panes, and what they hold.
+    fn clear_panes(&mut self, slots: &[u32]) {
+        self.body.clear(slots);
+        self.panes.free.extend_from_slice(slots);
     }
 
     fn key_slot(&mut self, hash: u64, key: &[u8]) -> u32 {
         let (slot, _) = self.keys.slot((), hash, key);
         self.copy_due();
-        self.counts.resize_with(self.counts.len().max(slot as usize + 1), KeyRows::default);
+        self.grow(slot);
         slot
     }
 
+    fn grow(&mut self, key_slot: u32) {
+        self.counts.resize_with(self.counts.len().max(key_slot as usize + 1), KeyRows::default);
+    }
+
     /// The slot of the pane that the next row of the key falls into.
-    fn pane_slot(&mut self, key_slot: u32, time: i64, hash: u64, key: &[u8]) -> u32 {
+    fn pane_slot(&mut self, key_slot: u32, time: i64) -> u32 {
         let rows = &mut self.counts[key_slot as usize];
         let number = rows.rows / self.pane;
         if rows.panes.back().is_none_or(|p| p.number != number) {
-            let (slot, _) = self.panes.slot(number, hash, key);
+            let slot = self.panes.take();
             rows.panes.push_back(Pane { number, slot, first: time, last: time });
         }
         let pane = rows.panes.back_mut().expect("a pane was just made");
@@ -123,13 +140,13 @@ impl<B: Body> CountWindows<B> {
 
     /// Takes panes that no later window covers out of the key's list, once they are full: where windows
     /// are further apart than they are long, rows still fall into panes that no window covers.
-    fn retire(&mut self, key_slot: u32, retired: &mut Vec<(u64, u32)>) {
+    fn retire(&mut self, key_slot: u32, retired: &mut Vec<u32>) {
         let rows = &mut self.counts[key_slot as usize];
         let next_start =
             if rows.rows < self.size { 0 } else { (rows.rows - self.size) / self.slide * self.slide + self.slide };
         let until = next_start.min(rows.rows);
         while let Some(pane) = rows.panes.front().filter(|p| (p.number + 1) * self.pane <= until) {
-            retired.push((pane.number, pane.slot));
+            retired.push(pane.slot);
             rows.panes.pop_front();
         }
     }
@@ -165,7 +182,7 @@ impl<B: Body> InOrder for CountWindows<B> {
         for row in 0..batch.len() {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let key_slot = self.key_slot(hash, key);
-            slots.push(self.pane_slot(key_slot, batch.time[row], hash, key));
+            slots.push(self.pane_slot(key_slot, batch.time[row]));
             complete.extend(self.completed(key_slot));
             self.retire(key_slot, &mut retired);
         }
@@ -173,6 +190,7 @@ impl<B: Body> InOrder for CountWindows<B> {
         self.body.update(batch, &slots);
         self.emit(complete, out);
         self.clear_panes(&retired);
+        self.drop_evicted();
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
@@ -245,33 +263,37 @@ impl<B: Body> Tabled for CountWindows<B> {
     fn value_bytes(&self) -> usize {
         let own: usize =
             self.counts.iter().map(|c| size_of::<KeyRows>() + c.panes.capacity() * size_of::<Pane>()).sum();
-        self.panes.bytes() + self.body.bytes() + own
+        self.panes.free.capacity() * 4 + self.body.bytes() + own
     }
 
     fn clear(&mut self, key_slots: &[u32]) {
         for &key_slot in key_slots {
             let rows = std::mem::take(&mut self.counts[key_slot as usize]);
-            let panes: Vec<(u64, u32)> = rows.panes.iter().map(|p| (p.number, p.slot)).collect();
+            let panes: Vec<u32> = rows.panes.iter().map(|p| p.slot).collect();
             self.clear_panes(&panes);
         }
     }
 
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let (mut value, hash) = (entry.value, hash(entry.key));
-        let key_slot = self.key_slot(hash, entry.key);
+        let (key_slot, mut value) = (self.keys.restore_slot((), entry), entry.value);
+        self.grow(key_slot);
         let (rows, panes) = (take_i64(&mut value)? as u64, take_i64(&mut value)?);
         self.counts[key_slot as usize].rows = rows;
         for _ in 0..panes {
             let number = take_i64(&mut value)? as u64;
             let (first, last) = (take_i64(&mut value)?, take_i64(&mut value)?);
-            let (slot, _) = self.panes.slot(number, hash, entry.key);
+            let slot = self.panes.take();
             self.counts[key_slot as usize].panes.push_back(Pane { number, slot, first, last });
             self.body.decode(slot, &mut value)?;
         }
-        Ok(())
+        self.keys.restore_rank(key_slot, value)
     }
 
     fn taken_in(&mut self) {
         self.body.restored();
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

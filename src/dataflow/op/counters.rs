@@ -35,6 +35,7 @@ struct Bucket {
     /// How much more out-of-orderness would have kept every late row.
     shortfall_ns: AtomicI64,
     errors: AtomicU64,
+    evicted: AtomicU64,
 }
 
 /// One operator's way to its node's tally, on one worker. It stands in the epoch of what is being counted.
@@ -52,6 +53,9 @@ pub struct Counts {
     pub late: u64,
     pub shortfall_ns: i64,
     pub errors: u64,
+    /// Entries that a capacity had no room for.
+    #[serde(default)]
+    pub evicted: u64,
     pub handed_over: u64,
     pub state_entries_peak: usize,
     pub state_bytes_peak: usize,
@@ -65,6 +69,7 @@ impl Counts {
         self.late += other.late;
         self.shortfall_ns = self.shortfall_ns.max(other.shortfall_ns);
         self.errors += other.errors;
+        self.evicted += other.evicted;
         self.handed_over += other.handed_over;
         self.state_entries_peak = self.state_entries_peak.max(other.state_entries_peak);
         self.state_bytes_peak = self.state_bytes_peak.max(other.state_bytes_peak);
@@ -79,6 +84,7 @@ impl Bucket {
             late: self.late.load(Relaxed),
             shortfall_ns: self.shortfall_ns.load(Relaxed),
             errors: self.errors.load(Relaxed),
+            evicted: self.evicted.load(Relaxed),
             ..Counts::default()
         }
     }
@@ -91,6 +97,7 @@ impl Bucket {
             late: self.late.swap(0, Relaxed),
             shortfall_ns: self.shortfall_ns.swap(0, Relaxed),
             errors: self.errors.swap(0, Relaxed),
+            evicted: self.evicted.swap(0, Relaxed),
             ..Counts::default()
         }
     }
@@ -152,6 +159,10 @@ impl Counters {
         if errors > 0 {
             self.bucket().errors.fetch_add(errors, Relaxed);
         }
+    }
+
+    pub fn add_evicted(&self, entries: usize) {
+        self.bucket().evicted.fetch_add(entries as u64, Relaxed);
     }
 
     /// Entries that a checkpoint would have written.

@@ -8,13 +8,12 @@ use super::counters::Counters;
 use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::send_in_slices;
-use crate::data::batch::hash;
 use crate::data::key::{encode_keys, key_group};
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::{Errors, Expr, evaluate};
 use crate::state::Table;
-use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
+use crate::state::entries::{EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, take_i64};
 
 #[derive(Clone, Copy, Debug)]
 struct Origin {
@@ -24,7 +23,12 @@ struct Origin {
 
 impl Origin {
     /// Of a slot that is not in use.
-    const NONE: Origin = Origin { group: 0, first: i64::MIN };
+    const NONE: Origin = Origin { group: EVERY_WORKER, first: i64::MIN };
+
+    /// Whether it is of a value that was first seen at `first`.
+    fn is(self, first: i64) -> bool {
+        self.group != EVERY_WORKER && self.first == first
+    }
 }
 
 /// How many values are forgotten at once that are not in memory.
@@ -74,7 +78,7 @@ impl Distinct {
                 break;
             }
             self.expiry.pop();
-            if self.origins[slot as usize].first != first {
+            if !self.origins[slot as usize].is(first) || self.seen.is_evicted(slot) {
                 continue;
             }
             self.seen.detach((), slot);
@@ -98,13 +102,19 @@ impl InOrder for Distinct {
         for row in 0..batch.len() {
             let time = batch.time[row];
             self.forget(time);
-            // A value that comes again changes nothing, so that it is not to be saved again.
-            if self.seen.find((), values.hash(row), values.key(row)).is_none() {
-                first.push(row as u32);
-                let (slot, _) = self.seen.slot((), values.hash(row), values.key(row));
-                self.remember(slot, Origin { group: key_group(keys.hash(row)), first: time });
+            let (hash, value) = (values.hash(row), values.key(row));
+            match self.seen.find((), hash, value) {
+                // A value that comes again changes nothing else, and most often is not to be saved again.
+                Some(slot) => self.seen.use_found(slot),
+                None => {
+                    first.push(row as u32);
+                    let group = key_group(keys.hash(row));
+                    let (slot, _) = self.seen.slot_in_group((), group, hash, value);
+                    self.remember(slot, Origin { group, first: time });
+                }
             }
         }
+        self.drop_evicted();
         send_in_slices(batch.take(&first), &self.counters, out);
     }
 
@@ -144,17 +154,25 @@ impl Tabled for Distinct {
             return;
         }
         slots.iter().for_each(|&slot| self.origins[slot as usize] = Origin::NONE);
+        if self.expiry.len() <= 2 * self.seen.len() {
+            // The others go when their time has come.
+            return;
+        }
         let origins = &self.origins;
-        self.expiry.retain(|Reverse((first, slot))| origins[*slot as usize].first == *first);
+        self.expiry.retain(|Reverse((first, slot))| origins[*slot as usize].is(*first));
     }
 
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let (slot, _) = self.seen.slot((), hash(entry.key), entry.key);
-        self.remember(slot, Origin { group: entry.group, first: take_i64(&mut { entry.value })? });
-        Ok(())
+        let (slot, mut value) = (self.seen.restore_slot((), entry), entry.value);
+        self.remember(slot, Origin { group: entry.group, first: take_i64(&mut value)? });
+        self.seen.restore_rank(slot, value)
     }
 
     fn is_by_time(&self) -> bool {
         self.within_ns.is_some()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

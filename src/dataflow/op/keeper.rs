@@ -15,6 +15,7 @@ use crate::dataflow::align::{Keeper, Progress};
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::stop::Stop;
 use crate::state::entries::{Durable, Entries, Worker};
+use crate::state::options::Capacity;
 use crate::state::scratch::Spill;
 
 /// How many entries are saved before rows are taken in again and other operators get their turn.
@@ -32,6 +33,8 @@ pub struct Keeping {
     pub pauses: Arc<Pauses>,
     /// Where entries go that do not fit in memory.
     pub spill: Option<Arc<Spill>>,
+    /// How many entries each operator keeps, if that is bounded.
+    pub capacity: Option<Capacity>,
 }
 
 /// Where an operator stands in a run: what its worker is, and what all operators share.
@@ -62,7 +65,7 @@ impl Site<'_> {
     /// Prepares `core` to be saved as `state`, restores it where there is something to restore, and gives
     /// its keeper. What cannot be restored stops the run.
     pub fn keeper(&self, state: &str, core: &mut impl Durable, counters: Arc<Counters>) -> StateKeeper {
-        let Keeping { archive, recovered, epoch, pauses, spill } = self.keeping;
+        let Keeping { archive, recovered, epoch, pauses, spill, capacity: _ } = self.keeping;
         if let Some(spill) = spill {
             core.spill_to(spill);
         }

@@ -18,6 +18,7 @@ use super::ordered::{InOrder, Ordered};
 use super::rows::RowsBody;
 use super::running::Running;
 use super::session::Sessions;
+use super::tabled::Limited;
 use super::upstream::UpstreamWindows;
 use super::window::TimeWindows;
 use crate::data::{Batch, DataType};
@@ -25,6 +26,7 @@ use crate::dataflow::align::Core;
 use crate::dataflow::exchange::ByKey;
 use crate::plan::physical::{Keyed, KeyedKind, WindowBody, Windows};
 use crate::state::entries::Durable;
+use crate::state::table::ranks::Ranks;
 
 /// What a keyed operator is made of.
 struct Parts<'scope, 'a> {
@@ -92,7 +94,7 @@ impl<'scope> Parts<'scope, '_> {
         }
     }
 
-    fn ordered<L: InOrder + Durable + 'static>(self, logic: L) -> Vec<Packets<'scope>> {
+    fn ordered<L: InOrder + Durable + Limited + 'static>(self, logic: L) -> Vec<Packets<'scope>> {
         let (types, counters) = (self.types.clone(), self.counters.clone());
         let core = Ordered::new(logic, self.keyed.lateness_ns, types, self.late(), counters);
         self.drive(core)
@@ -102,10 +104,13 @@ impl<'scope> Parts<'scope, '_> {
         if self.keyed.keeps_late { Late::Sent } else { Late::Dropped }
     }
 
-    fn drive(self, mut core: impl Core<Rows = Batch> + Durable + 'static) -> Vec<Packets<'scope>> {
+    fn drive(self, mut core: impl Core<Rows = Batch> + Durable + Limited + 'static) -> Vec<Packets<'scope>> {
         let key = format!("{} key", self.name);
         let rows = key_by(&key, self.input, self.keyed.key.clone(), columns_read(self.keyed), self.key_counters);
         let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
+        if let Some(capacity) = self.site.keeping.capacity {
+            core.limit_to(Ranks::new(capacity, !self.keyed.key.is_empty()));
+        }
         let keeper = self.site.keeper(&self.keyed.state.name(), &mut core, self.counters);
         let ports = 1 + self.keyed.keeps_late as usize;
         drive(self.name, inputs, ports, core, keeper, self.site.gauge, self.site.chaos)

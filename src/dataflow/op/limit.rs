@@ -7,7 +7,6 @@ use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::send_in_slices;
 use crate::data::Batch;
-use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::state::Table;
@@ -50,6 +49,7 @@ impl InOrder for Limit {
                 first.push(row as u32);
             }
         }
+        self.drop_evicted();
         send_in_slices(batch.take(&first), &self.counters, out);
     }
 
@@ -83,9 +83,13 @@ impl Tabled for Limit {
     }
 
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
+        let (slot, mut value) = (self.keys.restore_slot((), entry), entry.value);
         self.grow(&[slot]);
-        self.passed[slot as usize] = take_i64(&mut { entry.value })? as u64;
-        Ok(())
+        self.passed[slot as usize] = take_i64(&mut value)? as u64;
+        self.keys.restore_rank(slot, value)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

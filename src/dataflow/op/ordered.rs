@@ -10,11 +10,13 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::late::Late;
 use super::order::{Clock, Runs, in_event_order};
+use super::tabled::Limited;
 use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
 use crate::state::scratch::Spill;
+use crate::state::table::ranks::Ranks;
 
 /// The part of an order-sensitive operator that sees rows in order.
 ///
@@ -62,6 +64,12 @@ impl<L> Ordered<L> {
     /// The time up to which rows have been applied.
     fn now(&self, watermark: i64) -> i64 {
         if watermark == i64::MAX { watermark } else { watermark.saturating_sub(self.lateness_ns) }
+    }
+}
+
+impl<L: Limited> Limited for Ordered<L> {
+    fn limit_to(&mut self, ranks: Ranks) {
+        self.logic.limit_to(ranks);
     }
 }
 

@@ -9,7 +9,6 @@ use super::counters::Counters;
 use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::send_in_slices;
-use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
@@ -50,6 +49,7 @@ impl InOrder for Running {
             columns.push(accumulator.running(&rows, &args, &errors));
         }
         self.counters.add_errors(errors.count());
+        self.drop_evicted();
         send_in_slices(Batch { columns, ..batch.clone() }, &self.counters, out);
     }
 
@@ -83,8 +83,12 @@ impl Tabled for Running {
     }
 
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
-        let (slot, _) = self.keys.slot((), hash(entry.key), entry.key);
-        let mut value = entry.value;
-        Ok(self.accumulators.iter_mut().try_for_each(|a| a.decode(slot, &mut value))?)
+        let (slot, mut value) = (self.keys.restore_slot((), entry), entry.value);
+        self.accumulators.iter_mut().try_for_each(|a| a.decode(slot, &mut value))?;
+        self.keys.restore_rank(slot, value)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

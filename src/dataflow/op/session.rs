@@ -13,7 +13,6 @@ use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::{groups_by_slot, send_in_slices};
 use crate::data::Batch;
-use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
@@ -97,6 +96,10 @@ impl<B: Body> InOrder for Sessions<B> {
         for row in 0..batch.len() {
             let time = batch.time[row];
             let (hash, key) = (keys.hash(row), keys.key(row));
+            if self.open.is_bounded() {
+                // What is over takes no room from what is not, however rows are cut into batches.
+                self.close_due(time, &mut closed);
+            }
             if let Some(slot) = self.open.find((), hash, key).filter(|&s| time >= self.end(s)) {
                 self.close(slot, &mut closed);
             }
@@ -110,17 +113,18 @@ impl<B: Body> InOrder for Sessions<B> {
         }
         self.body.update(batch, &slots);
         self.emit(&closed, out);
+        self.drop_evicted();
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
-        self.close_due(now, out);
+        self.emit_due(now, out);
         loop {
             let fetched = self.open.fetch_expired(now, CLOSED_AT_ONCE);
             if fetched.is_empty() {
                 break;
             }
             self.take_in_fetched(&fetched);
-            self.close_due(now, out);
+            self.emit_due(now, out);
         }
     }
 
@@ -130,26 +134,30 @@ impl<B: Body> InOrder for Sessions<B> {
 }
 
 impl<B: Body> Sessions<B> {
-    /// Closes the sessions in memory whose end has come.
-    fn close_due(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
+    fn emit_due(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         let mut closed = Vec::new();
+        self.close_due(now, &mut closed);
+        self.emit(&closed, out);
+    }
+
+    /// Closes the sessions in memory whose end has come.
+    fn close_due(&mut self, now: i64, closed: &mut Vec<u32>) {
         while let Some(&Reverse((deadline, slot))) = self.deadlines.peek() {
             if deadline > now {
                 break;
             }
             self.deadlines.pop();
-            // The slot may be free, hold a later session, or one that has grown since.
-            if self.spans[slot as usize].deadline == Some(deadline) {
+            // The slot may be free, hold a later session, or one that has grown since or was evicted.
+            if self.spans[slot as usize].deadline == Some(deadline) && !self.open.is_evicted(slot) {
                 let end = self.end(slot);
                 if end <= now {
-                    self.close(slot, &mut closed);
+                    self.close(slot, closed);
                 } else {
                     self.spans[slot as usize].deadline = Some(end);
                     self.deadlines.push(Reverse((end, slot)));
                 }
             }
         }
-        self.emit(&closed, out);
     }
 }
 
@@ -181,6 +189,10 @@ impl<B: Body> Tabled for Sessions<B> {
         }
         self.body.clear(slots);
         slots.iter().for_each(|&slot| self.spans[slot as usize].deadline = None);
+        if self.deadlines.len() <= 2 * self.open.len() {
+            // The others go when their time has come.
+            return;
+        }
         let spans = &self.spans;
         self.deadlines.retain(|Reverse((deadline, slot))| spans[*slot as usize].deadline == Some(*deadline));
     }
@@ -188,9 +200,10 @@ impl<B: Body> Tabled for Sessions<B> {
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let mut value = entry.value;
         let (start, last) = (take_i64(&mut value)?, take_i64(&mut value)?);
-        let (slot, _) = self.open.slot((), hash(entry.key), entry.key);
+        let slot = self.open.restore_slot((), entry);
         self.begin(slot, start, last);
-        self.body.decode(slot, &mut value)
+        self.body.decode(slot, &mut value)?;
+        self.open.restore_rank(slot, value)
     }
 
     fn taken_in(&mut self) {
@@ -199,5 +212,9 @@ impl<B: Body> Tabled for Sessions<B> {
 
     fn is_by_time(&self) -> bool {
         true
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

@@ -1,24 +1,28 @@
 //! What operators have in common whose state is one table, with values beside it by slot.
 //!
-//! How such a state is saved, restored, and kept in bounds of memory is the same for all of them; an operator says
-//! what its values are. One whose state is more than a table implements [`Durable`] itself.
+//! How such a state is saved, restored, and kept in bounds is the same for all of them; an operator says what its
+//! values are. One whose state is more than a table implements [`Durable`] itself.
 
 use std::sync::Arc;
 
+use super::counters::Counters;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
 use crate::state::scratch::Spill;
+use crate::state::table::ranks::Ranks;
 use crate::state::table::{Fetched, SubKey};
 
 /// See the module's doc.
 ///
 /// # Contract
-/// - Before a value changes of a slot that the table gave, [`copy_due`](Self::copy_due) is called.
+/// - Before a value changes of a slot that the table gave, [`copy_due`](Self::copy_due) is called; when rows have
+///   been taken in, [`drop_evicted`](Self::drop_evicted).
 /// - What the table's encoder wrote, given to `take_in`, makes the same value.
 pub trait Tabled {
     type Sub: SubKey;
 
     /// The table, and what writes the entry of one of its slots.
+    #[expect(clippy::type_complexity, reason = "the pair borrows what a name for it would have to say again")]
     fn table(&mut self) -> (&mut Table<Self::Sub>, impl Fn(&Table<Self::Sub>, Self::Sub, u32, &mut Entries));
 
     /// Heap bytes of the values.
@@ -27,7 +31,7 @@ pub trait Tabled {
     /// Clears the values of slots that were freed.
     fn clear(&mut self, slots: &[u32]);
 
-    /// Takes an entry in.
+    /// Takes an entry in, at the slot that the table [restores](Table::restore_slot).
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError>;
 
     /// Takes in an entry of a checkpoint, of which something may have fired.
@@ -48,11 +52,31 @@ pub trait Tabled {
         true
     }
 
+    /// Clears what was evicted.
+    fn evicted(&mut self, slots: &[u32]) {
+        self.clear(slots);
+    }
+
+    fn counters(&self) -> &Counters;
+
     /// Copies what is due to be saved; see [`Table::copy_due`].
     #[inline]
     fn copy_due(&mut self) {
         let (table, encode) = self.table();
         table.copy_due(encode);
+    }
+
+    /// Frees what the table has evicted, and counts it.
+    fn drop_evicted(&mut self) {
+        if !self.table().0.is_bounded() {
+            return;
+        }
+        self.copy_due();
+        let slots = self.table().0.take_evicted();
+        if !slots.is_empty() {
+            self.counters().add_evicted(slots.len());
+            self.evicted(&slots);
+        }
     }
 
     /// Takes in what the table has fetched.
@@ -63,6 +87,18 @@ pub trait Tabled {
         let outcome = fetched.iter().try_for_each(|entry| self.take_in(&entry.saved()));
         self.table().0.fetched(outcome);
         self.taken_in();
+    }
+}
+
+/// State of which no more entries are kept than there is room for.
+pub trait Limited {
+    /// From now on, what is beyond the capacity that `ranks` knows is evicted.
+    fn limit_to(&mut self, ranks: Ranks);
+}
+
+impl<T: Tabled> Limited for T {
+    fn limit_to(&mut self, ranks: Ranks) {
+        self.table().0.limit_to(ranks);
     }
 }
 
@@ -86,6 +122,8 @@ impl<T: Tabled> Durable for T {
 
     fn restored(&mut self) {
         self.taken_in();
+        self.table().0.evict_excess();
+        self.drop_evicted();
     }
 
     fn spill_to(&mut self, spill: &Arc<Spill>) {

@@ -14,7 +14,6 @@ use super::counters::Counters;
 use super::tabled::Tabled;
 use super::window::{groups_of, send_in_slices};
 use crate::data::Batch;
-use crate::data::batch::hash;
 use crate::data::key::key_group;
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::Errors;
@@ -46,8 +45,9 @@ impl<B: Body> UpstreamWindows<B> {
     fn restore_key(&mut self, entry: &SavedEntry<'_>) -> Result<Window, RestoreError> {
         let mut sub = entry.sub;
         let window = (take_i64(&mut sub)?, take_i64(&mut sub)?);
-        let (slot, _) = self.windows.slot(window, hash(entry.key), entry.key);
-        self.body.decode(slot, &mut { entry.value })?;
+        let (slot, mut value) = (self.windows.restore_slot(window, entry), entry.value);
+        self.body.decode(slot, &mut value)?;
+        self.windows.restore_rank(slot, value)?;
         Ok(window)
     }
 }
@@ -73,6 +73,7 @@ impl<B: Body> Core for UpstreamWindows<B> {
         }
         self.copy_due();
         self.body.update(&batch, &slots);
+        self.drop_evicted();
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
@@ -136,5 +137,9 @@ impl<B: Body> Tabled for UpstreamWindows<B> {
 
     fn taken_in(&mut self) {
         self.body.restored();
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

@@ -187,6 +187,12 @@ impl<B: Body> TimeWindows<B> {
         }
     }
 
+    fn restore_key(&mut self, pane: Pane, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let (slot, mut value) = (self.panes.restore_slot(pane, entry), entry.value);
+        self.body.decode(slot, &mut value)?;
+        self.panes.restore_rank(slot, value)
+    }
+
     /// As [`Self::continue_window`], for a tumbling window of which a part is not in memory: its one pane is
     /// gone through key by key, and what has left is dropped at once.
     fn continue_cold_window(&mut self, out: &mut dyn Outlet<Batch>) -> usize {
@@ -280,6 +286,7 @@ impl<B: Body> Core for TimeWindows<B> {
         self.assign_slots(&batch, &panes);
         self.copy_due();
         self.body.update(&batch, &self.slots);
+        self.drop_evicted();
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
@@ -337,8 +344,7 @@ impl<B: Body> Tabled for TimeWindows<B> {
     fn take_in(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let mut sub = entry.sub;
         let pane = (take_i64(&mut sub)?, take_i64(&mut sub)?);
-        let (slot, _) = self.panes.slot(pane, hash(entry.key), entry.key);
-        self.body.decode(slot, &mut { entry.value })
+        self.restore_key(pane, entry)
     }
 
     /// A pane of whose windows some had fired counts for those that had not: as if they were the first
@@ -346,15 +352,30 @@ impl<B: Body> Tabled for TimeWindows<B> {
     fn take_back(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         let mut sub = entry.sub;
         let (start, first) = (take_i64(&mut sub)?, take_i64(&mut sub)?);
-        let mut ends = self.assigner.ends(start, first);
-        let Some(first) = ends.find(|&end| self.deadline(end) > entry.watermark) else { return Ok(()) };
+        let open = self.assigner.ends(start, first).find(|&end| self.deadline(end) > entry.watermark);
+        let Some(first) = open else { return Ok(()) };
         self.pending.extend(self.assigner.ends(start, first));
-        let (slot, _) = self.panes.slot((start, first), hash(entry.key), entry.key);
-        self.body.decode(slot, &mut { entry.value })
+        self.restore_key((start, first), entry)
     }
 
     fn taken_in(&mut self) {
         self.body.restored();
+    }
+
+    /// What has not left yet of a window that is firing does not leave, and what was merged for later ones
+    /// is merged anew.
+    fn evicted(&mut self, slots: &[u32]) {
+        if let Some(firing) = &mut self.firing {
+            firing.members.drain(..firing.sent);
+            firing.sent = 0;
+            firing.members.retain(|slot| slots.binary_search(slot).is_err());
+        }
+        self.body.forget_merged();
+        self.body.clear(slots);
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The slots of a window that is firing stay as they are.

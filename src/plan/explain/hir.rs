@@ -55,7 +55,8 @@ fn settings(settings: &Settings) -> Vec<String> {
             }
         };
         let path = state.path.as_ref().map_or(String::new(), |path| format!(", at {path}"));
-        out.push(format!("state {backend}{path}"));
+        let capacity = state.limits.capacity.map_or(String::new(), |c| format!(", at most {c}"));
+        out.push(format!("state {backend}{path}{capacity}"));
     }
     if *checkpoint != CheckpointOptions::default() {
         let CheckpointOptions { enabled, interval_ns, on_shutdown, full, compression, location, keep_last, max_age_ns } =

@@ -10,16 +10,18 @@ use crate::plan::explain::expr::expr;
 use crate::plan::explain::parts;
 use crate::plan::logical::{Node, Op, Plan};
 use crate::sema::hir::{self, Keyed, KeyedKind, Step};
+use crate::state::options::Capacity;
 
-/// One line for each node: what it does, to what, and (indented) what comes out.
-pub fn text(plan: &Plan) -> String {
+/// One line for each node: what it does, to what, and (indented) what comes out; of a program with this capacity.
+pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
     let mut out = String::new();
     let late = plan.may_be_late();
     for (id, node) in plan.nodes.iter().enumerate() {
         writeln!(out, "{id}: {} [{}]", operator(plan, node), node.stream).expect("writing to a string");
         if let Op::Keyed { input, keyed, lateness_ns } = &node.op {
             let lateness_ns = if late[*input] { *lateness_ns } else { 0 };
-            let mut facts = vec![format!("state: {}", sentence(&bound(keyed, lateness_ns), !keyed.key.is_empty()))];
+            let state = sentence(&bound(keyed, lateness_ns), !keyed.key.is_empty(), capacity);
+            let mut facts = vec![format!("state: {state}")];
             if lateness_ns != 0 {
                 facts.push(format!("delay {}", format_duration(lateness_ns)));
             }

@@ -10,9 +10,10 @@ use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::parts;
 use crate::plan::physical::{Keyed, KeyedKind, Node, Op, Plan, Step, WindowBody};
+use crate::state::options::Capacity;
 
-/// Sources first, then one block for each node, then the outputs.
-pub fn text(plan: &Plan) -> String {
+/// Sources first, then one block for each node, then the outputs; of a program with this capacity.
+pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
     let mut out = String::new();
     let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string");
     for (i, source) in plan.sources.iter().enumerate() {
@@ -31,7 +32,7 @@ pub fn text(plan: &Plan) -> String {
     }
     for (id, node) in plan.nodes.iter().enumerate() {
         line(format!("{id}: {} [{}]", operator(plan, node), node.stream));
-        for detail in details(plan, node) {
+        for detail in details(plan, node, capacity) {
             line(format!("   {detail}"));
         }
         line(format!("   -> {}", parts::columns(&node.schema)));
@@ -44,11 +45,11 @@ pub fn text(plan: &Plan) -> String {
     out
 }
 
-pub fn dot(plan: &Plan) -> String {
+pub fn dot(plan: &Plan, capacity: Option<Capacity>) -> String {
     let mut graph = Graph::new("physical");
     for (id, node) in plan.nodes.iter().enumerate() {
         let mut label = operator(plan, node);
-        for detail in details(plan, node) {
+        for detail in details(plan, node, capacity) {
             label += &format!("\n{detail}");
         }
         graph.node(id, &node.stream, &label);
@@ -81,7 +82,7 @@ pub fn operator(plan: &Plan, node: &Node) -> String {
     }
 }
 
-fn details(plan: &Plan, node: &Node) -> Vec<String> {
+fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> {
     match &node.op {
         Op::Chain { input, steps } => chain(&plan.nodes[*input].schema, steps, &node.schema),
         Op::Keyed { input, keyed } => {
@@ -95,7 +96,7 @@ fn details(plan: &Plan, node: &Node) -> Vec<String> {
             let mut facts = vec![
                 exchange,
                 format!("state {}/{}/{}", state.stream, state.kind, state.ordinal),
-                format!("bounded by {}", sentence(&keyed.bound, !keyed.key.is_empty())),
+                format!("bounded by {}", sentence(&keyed.bound, !keyed.key.is_empty(), capacity)),
             ];
             if keyed.lateness_ns != 0 {
                 facts.push(format!("lateness {}", format_duration(keyed.lateness_ns)));

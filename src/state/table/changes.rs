@@ -4,6 +4,7 @@
 //! what a generation left is being saved, slots of it that are touched again, or are about to go, are *due*:
 //! they are copied before their values change.
 
+use super::ranks::Rank;
 use crate::state::entries::Entries;
 
 /// When a slot was last touched or saved.
@@ -24,7 +25,8 @@ pub struct Changes {
     /// Slots touched in this generation; they may be free by now.
     touched: Vec<u32>,
     saving: Option<Saving>,
-    due: Vec<u32>,
+    /// With the rank that the entry had, where it has one: a use changes that at once.
+    due: Vec<(u32, Option<Rank>)>,
     copied: Entries,
 }
 
@@ -49,11 +51,14 @@ impl Changes {
         self.is_tracked = true;
     }
 
-    /// A generation ends. Of a table of `slots` slots, all are to be saved if `full`.
-    pub fn begin_save(&mut self, full: bool, slots: u32) {
+    /// A generation ends. Of a table of `slots` slots, all are to be saved if `full`; before any of them, that
+    /// those in `gone` are gone, of which some may have come again.
+    pub fn begin_save(&mut self, full: bool, slots: u32, gone: Entries) {
         if cfg!(feature = "checked") {
             assert!(self.due.is_empty() && self.saving.is_none(), "a generation ends when the last one is saved");
+            assert!(self.copied.is_empty(), "what was copied for the last one is saved with it");
         }
+        self.copied = gone;
         let touched = std::mem::take(&mut self.touched);
         self.saving = Some(if full { Saving::All(0..slots) } else { Saving::Touched(touched) });
         self.generation += 1;
@@ -97,9 +102,9 @@ impl Changes {
     }
 
     /// A slot is touched for the first time in this generation; its new mark.
-    pub fn touch(&mut self, mark: Mark, slot: u32) -> Mark {
+    pub fn touch(&mut self, mark: Mark, slot: u32, rank: Option<Rank>) -> Mark {
         if self.is_unsaved(mark) {
-            self.due.push(slot);
+            self.due.push((slot, rank));
         }
         self.inserted(slot);
         self.touched_mark()
@@ -113,8 +118,8 @@ impl Changes {
     }
 
     /// An unsaved slot is about to go; its new mark.
-    pub fn doom(&mut self, slot: u32) -> Mark {
-        self.due.push(slot);
+    pub fn doom(&mut self, slot: u32, rank: Option<Rank>) -> Mark {
+        self.due.push((slot, rank));
         self.saved_mark()
     }
 
@@ -123,7 +128,7 @@ impl Changes {
         !self.due.is_empty()
     }
 
-    pub fn take_due(&mut self) -> Vec<u32> {
+    pub fn take_due(&mut self) -> Vec<(u32, Option<Rank>)> {
         std::mem::take(&mut self.due)
     }
 

@@ -13,9 +13,11 @@
 //! next one are taken in. A slot that is touched, detached or doomed before its turn is *due*: the operator
 //! calls [`copy_due`](Table::copy_due) before it changes any value, and what is saved is as it was.
 
+mod capacity;
 mod changes;
 mod cold;
 mod key;
+pub mod ranks;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +26,13 @@ use std::ops::{Range, RangeBounds};
 
 use hashbrown::HashTable;
 
+use self::capacity::Bounded;
 use self::changes::{Changes, Mark};
 use self::cold::Cold;
 pub use self::cold::{Fetched, SubKey};
 use self::key::Key;
 use crate::data::Keys;
+use crate::data::key::key_group;
 use crate::state::entries::Entries;
 
 /// Keyed slots in sections by `S`.
@@ -44,6 +48,8 @@ pub struct Table<S: SubKey> {
     changes: Changes,
     /// Where entries go that do not fit in memory.
     cold: Option<Cold>,
+    /// What goes when there are more entries than there may be.
+    bounded: Option<Bounded>,
     /// Whether entries are made that were fetched from there: that changes nothing.
     is_fetching: bool,
     /// Heap bytes of keys too long to be kept inline.
@@ -113,6 +119,7 @@ impl<S: SubKey> Default for Table<S> {
             free: Vec::new(),
             changes: Changes::default(),
             cold: None,
+            bounded: None,
             is_fetching: false,
             heap_bytes: 0,
             spare: HashTable::new(),
@@ -129,7 +136,8 @@ impl<S: SubKey> Table<S> {
     /// Ends a generation: what [`Self::save`] saves is as it is now, the slots touched in the generation, or
     /// all if `full`.
     pub fn begin_save(&mut self, full: bool) {
-        self.changes.begin_save(full, self.entries.len() as u32);
+        let gone = self.take_gone(full);
+        self.changes.begin_save(full, self.entries.len() as u32, gone);
     }
 
     /// Appends up to `limit` entries as `encode` writes them, beside those that were copied meanwhile; tells
@@ -145,6 +153,7 @@ impl<S: SubKey> Table<S> {
                 return is_all;
             };
             encode(self, self.sub(slot), slot, out);
+            self.write_rank(self.rank(slot), out);
         }
         false
     }
@@ -155,8 +164,9 @@ impl<S: SubKey> Table<S> {
             return;
         }
         let mut copied = self.changes.take_copied();
-        for slot in self.changes.take_due() {
+        for (slot, rank) in self.changes.take_due() {
             encode(self, self.sub(slot), slot, &mut copied);
+            self.write_rank(rank, &mut copied);
         }
         self.changes.give_back(copied);
     }
@@ -179,15 +189,20 @@ impl<S: SubKey> Table<S> {
         let entry = &mut self.entries[slot as usize];
         entry.home.use_it();
         if entry.mark != self.changes.touched_mark() {
-            entry.mark = self.changes.touch(entry.mark, slot);
+            let rank = self.bounded.as_ref().map(|b| b.rank(slot));
+            entry.mark = self.changes.touch(entry.mark, slot, rank);
+        }
+        if let Some(bounded) = &mut self.bounded {
+            bounded.use_it(slot);
         }
     }
 
     /// A slot is about to go.
     fn doom(&mut self, slot: u32) {
+        let rank = self.rank(slot);
         let mark = &mut self.entries[slot as usize].mark;
         if self.changes.is_unsaved(*mark) {
-            *mark = self.changes.doom(slot);
+            *mark = self.changes.doom(slot, rank);
         }
     }
 
@@ -206,12 +221,18 @@ impl<S: SubKey> Table<S> {
 
     /// The slot of `key` in section `sub`, made if there is none; whether it was made.
     pub fn slot(&mut self, sub: S, hash: u64, key: &[u8]) -> (u32, bool) {
+        self.slot_in_group(sub, key_group(hash), hash, key)
+    }
+
+    /// As [`Self::slot`], where the entry belongs to a group that is not that of `hash`.
+    pub fn slot_in_group(&mut self, sub: S, group: u16, hash: u64, key: &[u8]) -> (u32, bool) {
         if let Some(slot) = self.find(sub, hash, key) {
             self.touch(slot);
             return (slot, false);
         }
         let mut section = self.take_out(sub);
         let slot = self.insert(&mut section, hash, key);
+        self.make_room(&mut section, slot, group);
         self.sections.insert(sub, section);
         (slot, true)
     }
@@ -229,7 +250,11 @@ impl<S: SubKey> Table<S> {
                     self.touch(slot);
                     slot
                 }
-                None => self.insert(&mut section, hash, key),
+                None => {
+                    let slot = self.insert(&mut section, hash, key);
+                    self.make_room(&mut section, slot, key_group(hash));
+                    slot
+                }
             };
             out.push(slot);
         }
@@ -309,6 +334,9 @@ impl<S: SubKey> Table<S> {
         let mut slots: Vec<u32> = section.iter().collect();
         // Values are cleared, and new keys get their slots, in the order in which they lie in memory.
         slots.sort_unstable();
+        if let Some(bounded) = &mut self.bounded {
+            slots.iter().for_each(|&slot| bounded.remove(slot));
+        }
         self.release(&slots);
         self.free_sections.push(section.number);
         // A large index that was nearly empty would be cleared again and again for nothing.
@@ -325,7 +353,10 @@ impl<S: SubKey> Table<S> {
         self.doom(slot);
         let hash = self.entries[slot as usize].hash;
         let section = self.sections.get_mut(&sub).expect("the slot is in the section");
-        section.index.find_entry(index_hash(hash), |&s| s == slot).expect("the slot is in the section").remove();
+        section.unlink(hash, slot);
+        if let Some(bounded) = &mut self.bounded {
+            bounded.remove(slot);
+        }
     }
 
     /// Frees detached slots; the operator clears their values.
@@ -358,6 +389,7 @@ impl<S: SubKey> Table<S> {
             + self.entries.capacity() * size_of::<Entry>()
             + self.free.capacity() * 4
             + self.heap_bytes
+            + self.bounded.as_ref().map_or(0, Bounded::bytes)
     }
 }
 
@@ -369,6 +401,10 @@ impl Slots {
             entry.hash == hash && entry.key.bytes() == key
         };
         self.index.find(index_hash(hash), is).copied()
+    }
+
+    fn unlink(&mut self, hash: u64, slot: u32) {
+        self.index.find_entry(index_hash(hash), |&s| s == slot).expect("the slot is in the section").remove();
     }
 
     pub fn iter(&self) -> impl Iterator<Item = u32> {

@@ -1,14 +1,16 @@
 //! The table against maps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
 use std::sync::Arc;
 
+use super::ranks::Ranks;
 use super::*;
 use crate::data::batch::hash;
-use crate::state::entries::NEVER;
+use crate::state::entries::{NEVER, SavedEntry};
+use crate::state::options::{Capacity, Eviction};
 use crate::state::scratch::{MemoryScratch, Spill};
 
 #[derive(Debug, Clone)]
@@ -48,10 +50,14 @@ struct Numbered {
 /// Section and key -> number.
 type Numbers = BTreeMap<(u8, Vec<u8>), u32>;
 
+/// Section and key -> what is saved of it, which is its number and its rank.
+type Ranked = BTreeMap<(u8, Vec<u8>), Vec<u8>>;
+
 fn encoder(numbers: &[u32]) -> impl Fn(&Table<u8>, u8, u32, &mut Entries) {
     move |table, sub, slot, out| {
         let number = numbers[slot as usize];
-        out.push(0, table.key(slot), &[sub], NEVER, |value| value.extend(number.to_be_bytes()));
+        let group = key_group(table.hash(slot));
+        out.push(group, table.key(slot), &[sub], NEVER, |value| value.extend(number.to_be_bytes()));
     }
 }
 
@@ -106,6 +112,40 @@ impl Numbered {
                 }
             }
         }
+    }
+
+    /// What was evicted goes, as operators see to it.
+    fn drop_evicted(&mut self) {
+        self.table.copy_due(encoder(&self.numbers));
+        for slot in self.table.take_evicted() {
+            self.numbers[slot as usize] = 0;
+        }
+    }
+
+    /// What there is, with the rank of each entry.
+    fn ranked(&self) -> Ranked {
+        let of_section = |(sub, slots): (u8, &Slots)| slots.iter().map(move |slot| (sub, slot)).collect::<Vec<_>>();
+        let slots = self.table.range(..).flat_map(of_section);
+        let entry = |(sub, slot): (u8, u32)| {
+            let mut bytes = self.numbers[slot as usize].to_be_bytes().to_vec();
+            self.table.rank(slot).expect("the table has a capacity").write(&mut bytes);
+            ((sub, self.table.key(slot).to_vec()), bytes)
+        };
+        slots.map(entry).collect()
+    }
+
+    fn restore_ranked(saved: &Ranked, ranks: Ranks) -> Numbered {
+        let mut state = Numbered::default();
+        state.table.limit_to(ranks);
+        for ((sub, key), value) in saved {
+            let (group, sub) = (key_group(hash(key)), [*sub]);
+            let entry = SavedEntry { group, key, sub: &sub, value, watermark: i64::MIN };
+            let slot = state.table.restore_slot(sub[0], &entry) as usize;
+            state.numbers.resize(state.numbers.len().max(slot + 1), 0);
+            state.numbers[slot] = u32::from_be_bytes(value[..4].try_into().unwrap());
+            state.table.restore_rank(slot as u32, &value[4..]).unwrap();
+        }
+        state
     }
 
     /// A slice of one entry; tells whether that were all.
@@ -191,7 +231,84 @@ fn the_scratch_is_gone_through_anew() {
     check_saving(vec![(first, true, 0), (second, true, 2504793087084527085), (Vec::new(), false, 0)], true);
 }
 
+/// A generation of a table with a capacity.
+struct Ended {
+    full: bool,
+    /// What there was at its end.
+    there: Ranked,
+    /// What went of itself in it.
+    expired: BTreeSet<(u8, Vec<u8>)>,
+}
+
+/// A store of what was saved of a table with a capacity.
+#[derive(Default)]
+struct Store {
+    entries: Ranked,
+    /// The generation that is being saved.
+    saving: Option<Ended>,
+    saved: Entries,
+}
+
+impl Store {
+    /// Everything is saved of a generation: what is stored is what there was. What had gone of itself may be there,
+    /// since it has expired; what was evicted may not.
+    fn settle(&mut self) {
+        let Some(Ended { full, there, expired }) = self.saving.take() else { return };
+        if full {
+            self.entries.clear();
+        }
+        for entry in std::mem::take(&mut self.saved).sorted() {
+            let names = (entry.sub[0], entry.key.to_vec());
+            match entry.value {
+                Some(value) => drop(self.entries.insert(names, value.to_vec())),
+                None => drop(self.entries.remove(&names)),
+            }
+        }
+        self.entries.retain(|names, _| there.contains_key(names) || !expired.contains(names));
+        assert_eq!(self.entries, there);
+    }
+}
+
+/// As [`check_saving`], with room for four entries.
+fn check_evicting(generations: Vec<(Vec<Change>, bool, u64)>, eviction: Eviction) {
+    let ranks = || Ranks::new(Capacity { entries: 4, eviction }, false);
+    let (mut state, mut store, mut expired) = (Numbered::default(), Store::default(), BTreeSet::new());
+    state.table.track_changes();
+    state.table.limit_to(ranks());
+    for (changes, full, slices) in generations {
+        for (i, change) in changes.iter().enumerate() {
+            match change {
+                Change::Insert(..) | Change::Shed => {}
+                Change::Remove(s, k) => drop(expired.insert((*s, k.clone()))),
+                Change::RemoveSection(s) => expired.extend(state.ranked().into_keys().filter(|(t, _)| t == s)),
+            }
+            state.apply(change);
+            state.drop_evicted();
+            assert!(state.table.len() <= 4);
+            if slices >> (i % 64) & 1 == 1 && store.saving.is_some() && state.save(&mut store.saved) {
+                store.settle();
+            }
+        }
+        while store.saving.is_some() && !state.save(&mut store.saved) {}
+        store.settle();
+        store.saving = Some(Ended { full, there: state.ranked(), expired: std::mem::take(&mut expired) });
+        state.table.begin_save(full);
+    }
+    while !state.save(&mut store.saved) {}
+    store.settle();
+    assert_eq!(Numbered::restore_ranked(&store.entries, ranks()).ranked(), state.ranked());
+}
+
 proptest! {
+    /// Whatever is evicted while it is saved does not come back, and every entry is saved with the rank it had.
+    #[test]
+    fn what_is_evicted_is_gone(
+        generations in prop::collection::vec((changes(), any::<bool>(), any::<u64>()), 1..5),
+        eviction in prop::sample::select(vec![Eviction::Lru, Eviction::Lfu, Eviction::Fifo]),
+    ) {
+        check_evicting(generations, eviction);
+    }
+
     /// Whatever changes while it is saved.
     #[test]
     fn saves_what_was_there(
