@@ -279,10 +279,8 @@ impl Thread {
     /// Writes what waits, unless the epoch is lost anyway.
     fn write_segment(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        let merged: Vec<(Arc<str>, Entries)> =
-            waiting.into_iter().map(|(state, parts)| (state, Entries::concat(parts))).collect();
-        let states: Vec<(&str, &Entries)> = merged.iter().map(|(state, entries)| (&**state, entries)).collect();
-        let entries = states.iter().map(|(_, e)| e.len() as u64).sum();
+        let states: Vec<(&str, &[Entries])> = waiting.iter().map(|(state, parts)| (&**state, &parts[..])).collect();
+        let entries = waiting.values().flatten().map(|part| part.len() as u64).sum();
         if entries > 0 && self.failed.is_none() {
             let bytes = encode_segment(&states, self.config.compression);
             let number = self.report.segments.len();
@@ -302,7 +300,8 @@ impl Thread {
                     checksum: xxh3_64(&bytes),
                     entries,
                     epoch: self.epoch,
-                    full: self.shared.full.load(Ordering::Acquire),
+                    // What the checkpoint will be is known at its end.
+                    full: false,
                 }),
                 Err(error) => self.failed = Some(error.to_string()),
             }
@@ -315,7 +314,6 @@ impl Thread {
     fn finish_epoch(&mut self) {
         self.write_segment();
         let mut report = std::mem::take(&mut self.report);
-        // Some were written before it was known what the checkpoint would be.
         let full = self.shared.full.load(Ordering::Acquire);
         report.segments.iter_mut().for_each(|s| s.full = full);
         report.counters = self.process.counters(self.epoch);

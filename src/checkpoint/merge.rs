@@ -115,7 +115,7 @@ mod tests {
                     }
                 }
                 expected.extend(changes);
-                let segment = Arc::new(Segment::open(encode_segment(&[("s", &entries)], Compression::None)).unwrap());
+                let segment = Arc::new(Segment::open(encode_segment(&[("s", &[entries])], Compression::None)).unwrap());
                 cursors.push(segment.cursor("s", |_, _| true));
             }
             let mut merge = Merge::new(cursors).unwrap();

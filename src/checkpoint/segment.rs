@@ -15,7 +15,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::state::entries::{Entries, Entry};
+use crate::state::entries::{Entries, Entry, sorted};
 pub use crate::state::options::Compression;
 
 const MAGIC: &[u8; 6] = b"VPSEGM";
@@ -36,14 +36,14 @@ pub enum SegmentError {
     Inconsistent(&'static str),
 }
 
-/// The bytes of a segment with the entries of `states`, by name.
-pub fn encode_segment(states: &[(&str, &Entries)], compression: Compression) -> Vec<u8> {
+/// The bytes of a segment with the entries of `states`, by name, each in parts of which the later count.
+pub fn encode_segment(states: &[(&str, &[Entries])], compression: Compression) -> Vec<u8> {
     let mut writer = Writer { out: Vec::new(), raw: Vec::new(), blocks: Vec::new(), compression };
     writer.out.extend_from_slice(MAGIC);
     writer.out.extend(VERSION.to_le_bytes());
     for (state, (_, entries)) in states.iter().enumerate() {
         let mut block = BlockIndex { state, ..BlockIndex::default() };
-        for entry in entries.sorted() {
+        for entry in sorted(entries) {
             if block.entries == 0 {
                 block.first_group = entry.group;
             }
@@ -95,7 +95,7 @@ impl Writer {
         self.raw.clear();
     }
 
-    fn finish(mut self, states: &[(&str, &Entries)]) -> Vec<u8> {
+    fn finish(mut self, states: &[(&str, &[Entries])]) -> Vec<u8> {
         let index_offset = self.out.len() as u64;
         self.out.push(match self.compression {
             Compression::None => 0,
@@ -375,7 +375,8 @@ mod tests {
         #[test]
         fn reads_what_it_wrote(a in entries(), b in entries(), compression in compressions()) {
             let of = |list: &[Owned]| list.iter().fold(Entries::default(), |mut e, o| { push(&mut e, o); e });
-            let bytes = encode_segment(&[("a", &of(&a)), ("b", &of(&b))], compression);
+            let (first, second) = b.split_at(b.len() / 2);
+            let bytes = encode_segment(&[("a", &[of(&a)]), ("b", &[of(first), of(second)])], compression);
             let segment = Arc::new(Segment::open(bytes).unwrap());
             for (name, mut expected) in [("a", a), ("b", b)] {
                 expected.sort_by(|x, y| (x.0, &x.1, &x.2).cmp(&(y.0, &y.1, &y.2)));
@@ -393,7 +394,7 @@ mod tests {
     fn every_compression_is_its_own() {
         let mut entries = Entries::default();
         (0..1000).for_each(|group| entries.push(group, b"key", b"", 5, |out| out.extend([7; 100])));
-        let bytes = |compression| encode_segment(&[("a", &entries)], compression);
+        let bytes = |compression| encode_segment(&[("a", &[entries.clone()])], compression);
         let [none, lz4, zstd] = [Compression::None, Compression::Lz4, Compression::Zstd].map(bytes);
         assert!(none.len() > 100_000 && lz4.len() < 20_000 && zstd.len() < 20_000);
         assert_ne!(lz4, zstd);
@@ -406,7 +407,7 @@ mod tests {
         for group in 0..50 {
             entries.push(group, b"key", b"", 5, |out| out.extend([group as u8; 9]));
         }
-        let whole = encode_segment(&[("a", &entries)], Compression::Zstd);
+        let whole = encode_segment(&[("a", &[entries.clone()])], Compression::Zstd);
         for length in 0..whole.len() {
             assert!(Segment::open(whole[..length].to_vec()).is_err(), "{length}");
         }

@@ -108,13 +108,6 @@ impl Entries {
         self.index.extend(other.index.into_iter().map(|p| Place { start: p.start + base, ..p }));
     }
 
-    /// All entries of all parts.
-    pub fn concat(parts: Vec<Entries>) -> Entries {
-        let mut all = Entries::default();
-        parts.into_iter().for_each(|part| all.append(part));
-        all
-    }
-
     pub fn len(&self) -> usize {
         self.index.len()
     }
@@ -133,16 +126,6 @@ impl Entries {
         (0..self.index.len() as u32).map(|i| self.entry(i))
     }
 
-    /// The entries in the order of (group, key, sub-key); of several for one place, the last.
-    pub fn sorted(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut order: Vec<u32> = (0..self.index.len() as u32).collect();
-        order.sort_by(|&a, &b| self.entry(a).order(&self.entry(b)));
-        let is_last =
-            |i: usize| order.get(i + 1).is_none_or(|&next| self.entry(order[i]).order(&self.entry(next)).is_ne());
-        let last: Vec<u32> = (0..order.len()).filter(|&i| is_last(i)).map(|i| order[i]).collect();
-        last.into_iter().map(|i| self.entry(i))
-    }
-
     fn entry(&self, index: u32) -> Entry<'_> {
         let place = &self.index[index as usize];
         let (key, rest) = self.data[place.start..].split_at(place.key_bytes as usize);
@@ -157,6 +140,46 @@ impl Entry<'_> {
     pub fn order(&self, other: &Entry<'_>) -> Ordering {
         (self.group, self.key, self.sub).cmp(&(other.group, other.key, other.sub))
     }
+}
+
+/// The entries of all parts in the order of (group, key, sub-key); of several for one place, the last of the
+/// last part.
+pub fn sorted(parts: &[Entries]) -> impl Iterator<Item = Entry<'_>> {
+    let entry = |p: &Ordinal| parts[p.part as usize].entry(p.index);
+    let mut order: Vec<Ordinal> = Vec::with_capacity(parts.iter().map(Entries::len).sum());
+    for (part, entries) in parts.iter().enumerate() {
+        order.extend((0..entries.len() as u32).map(|index| {
+            let prefix = prefix(&entries.entry(index));
+            Ordinal { prefix, part: part as u32, index }
+        }));
+    }
+    // Few comparisons need to look at the entries, which lie anywhere.
+    order.sort_unstable_by(|a, b| {
+        let by_place = a.prefix.cmp(&b.prefix).then_with(|| entry(a).order(&entry(b)));
+        by_place.then((a.part, a.index).cmp(&(b.part, b.index)))
+    });
+    let is_next = |a: &Ordinal, b: &Ordinal| a.prefix != b.prefix || entry(a).order(&entry(b)).is_ne();
+    let is_last = |i: usize| order.get(i + 1).is_none_or(|next| is_next(&order[i], next));
+    let last: Vec<Ordinal> = (0..order.len()).filter(|&i| is_last(i)).map(|i| order[i]).collect();
+    last.into_iter().map(move |p| parts[p.part as usize].entry(p.index))
+}
+
+/// Where an entry lies among parts, with the beginning of what it is ordered by.
+#[derive(Clone, Copy)]
+struct Ordinal {
+    prefix: [u64; 2],
+    part: u32,
+    index: u32,
+}
+
+/// Group and first bytes of the key, in the order of entries; equal ones say nothing.
+fn prefix(entry: &Entry<'_>) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&entry.group.to_be_bytes());
+    let len = entry.key.len().min(14);
+    bytes[2..2 + len].copy_from_slice(&entry.key[..len]);
+    let value = u128::from_be_bytes(bytes);
+    [(value >> 64) as u64, value as u64]
 }
 
 /// A saved entry that cannot be taken in.

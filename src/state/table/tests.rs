@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ranks::Ranks;
 use super::*;
 use crate::data::batch::hash;
-use crate::state::entries::{NEVER, SavedEntry};
+use crate::state::entries::{NEVER, SavedEntry, sorted};
 use crate::state::options::{Capacity, Eviction};
 use crate::state::scratch::{MemoryScratch, Spill};
 
@@ -159,7 +159,7 @@ fn saved(entries: &Entries, expected: &Numbers, now: &Numbers) -> Numbers {
     let number = |e: crate::state::entries::Entry<'_>| {
         u32::from_be_bytes(e.value.expect("no tombstones").try_into().expect("four bytes"))
     };
-    let all = entries.sorted().map(|e| ((e.sub[0], e.key.to_vec()), number(e)));
+    let all = sorted(std::slice::from_ref(entries)).map(|e| ((e.sub[0], e.key.to_vec()), number(e)));
     let all: Numbers = all.collect();
     all.iter().for_each(|(k, n)| assert!(now.get(k).is_none_or(|is| is == n), "{k:?} is saved as it was not"));
     all.into_iter().filter(|(k, _)| expected.contains_key(k)).collect()
@@ -257,7 +257,7 @@ impl Store {
         if full {
             self.entries.clear();
         }
-        for entry in std::mem::take(&mut self.saved).sorted() {
+        for entry in sorted(&[std::mem::take(&mut self.saved)]) {
             let names = (entry.sub[0], entry.key.to_vec());
             match entry.value {
                 Some(value) => drop(self.entries.insert(names, value.to_vec())),
