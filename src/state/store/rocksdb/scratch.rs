@@ -1,13 +1,13 @@
 //! Entries beyond memory, in RocksDB.
 //!
-//! Nothing here has to survive the process: there is no log, and the folder is emptied at the start. All of
-//! RocksDB's memory, what is not yet written and what was read, is charged to one cache of bounded size.
+//! Nothing here has to survive the process: there is no log, and the folder is emptied at the start. What is not
+//! yet written and what was read, with filters and indexes, is charged to one cache of bounded size.
 
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    AsColumnFamilyRef, BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    AsColumnFamilyRef, BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode,
+    LruCacheOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::typed;
@@ -18,6 +18,12 @@ use crate::state::store::{StoreError, make_root};
 const FILTER_BITS: f64 = 10.0;
 /// What is written at once to a file.
 const WRITE_BUFFER_BYTES_MAX: usize = 32 << 20;
+/// How large files become: a filter is made in one piece beside the cache.
+const FILE_BYTES: u64 = 16 << 20;
+/// The cache is divided in as many parts, by two to the power of this. A block must be small against a part.
+const CACHE_SHARD_BITS: i32 = 2;
+/// How many values are read at once: the block of each stays in memory until all are there.
+const READ_AT_ONCE: usize = 128;
 
 /// The only column family.
 const FAMILY: &str = "default";
@@ -62,14 +68,21 @@ impl Drop for RocksDbScratch {
 }
 
 fn database_options(memory_bytes: usize) -> Options {
-    let cache = Cache::new_lru_cache(memory_bytes);
-    let buffers_bytes = memory_bytes / 2;
+    let mut parts = LruCacheOptions::default();
+    // What a compaction has in hand lies beside the cache.
+    parts.set_capacity(memory_bytes / 4 * 3);
+    parts.set_num_shard_bits(CACHE_SHARD_BITS);
+    let cache = Cache::new_lru_cache_opts(&parts);
+    let buffers_bytes = memory_bytes / 8 * 3;
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&cache);
     blocks.set_bloom_filter(FILTER_BITS, false);
     // Filters and indexes are as large as the state: outside of the cache nothing would bound them.
     blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In one piece for each file they are too large for the cache, and are read again for every key.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     let mut database = Options::default();
     database.create_if_missing(true);
     // It begins to flush in time; one that stops writers waits for ever where no flush is due. Two buffers of
@@ -79,15 +92,21 @@ fn database_options(memory_bytes: usize) -> Options {
     database.set_write_buffer_size((buffers_bytes / 3).min(WRITE_BUFFER_BYTES_MAX));
     database.set_compression_type(DBCompressionType::Lz4);
     database.set_block_based_table_factory(&blocks);
+    database.set_target_file_size_base(FILE_BYTES);
     database.set_max_open_files(256);
     database
 }
 
 impl Scratch for RocksDbScratch {
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let found = self.db.batched_multi_get_cf(&self.family(), keys, true);
         let value = |v: Option<rocksdb::DBPinnableSlice<'_>>| v.map(|v| v.to_vec());
-        found.into_iter().map(|v| v.map(value).map_err(|e| typed(&self.place, e))).collect()
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READ_AT_ONCE) {
+            for found in self.db.batched_multi_get_cf(&self.family(), keys, true) {
+                values.push(found.map(value).map_err(|e| typed(&self.place, e))?);
+            }
+        }
+        Ok(values)
     }
 
     fn write(&self, puts: &[KeyValue], deletes: &[Vec<u8>]) -> Result<(), StoreError> {
