@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -34,13 +33,10 @@ use crate::runtime::outputs::{DefaultOutput, parts};
 use crate::runtime::report::Report;
 use crate::runtime::samples::{Remembering, Samples};
 use crate::runtime::surroundings::Outside;
-use crate::runtime::watch::Lost;
+use crate::runtime::watch::{Lost, WORD_GRACE};
 use crate::sema::hir::Settings;
 use crate::sema::inputs::Surroundings;
 use crate::state::scratch::Spill;
-
-/// How long a broken connection waits for the word which process is gone.
-const WATCH_GRACE: Duration = Duration::from_secs(2);
 
 pub fn run(args: RunArgs) -> u8 {
     end_on_panic();
@@ -333,7 +329,7 @@ fn end_on_panic() {
         let text = panic.payload_as_str().unwrap_or_default();
         if text.starts_with("timely communication error") {
             // Whoever watches the other processes knows which one it is, and ends this one.
-            std::thread::sleep(WATCH_GRACE);
+            std::thread::sleep(WORD_GRACE);
             complain("the connection to another process is lost");
             exit_at_once(i32::from(EXIT_LOST));
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use super::inputs::all_partitions;
 use super::job::Share;
 use super::outputs::{DefaultOutput, route};
 use super::samples::Samples;
+use super::watch::WORD_GRACE;
 use crate::checkpoint::archive::{self, Archive, Header, Process};
 use crate::checkpoint::config::CheckpointConfig;
 use crate::checkpoint::protocol::Message;
@@ -29,9 +29,6 @@ use crate::dataflow::stop::{Stop, StopReason};
 use crate::plan::physical::{KeyedKind, Op, Plan};
 use crate::state::manifest::{Checkpoint, StateSummary, WindowCheckpoint};
 use crate::state::store::SharedStore;
-
-/// How long a broken connection waits for the word which process is gone.
-const WATCH_GRACE: Duration = Duration::from_secs(5);
 
 /// Where and when a run saves its state, and what it begins with.
 #[derive(Clone)]
@@ -542,7 +539,7 @@ impl Process for Local {
             // all the same, no checkpoint can be made.
             let stop = self.stop.clone();
             std::thread::spawn(move || {
-                std::thread::sleep(WATCH_GRACE);
+                std::thread::sleep(WORD_GRACE);
                 stop.fail(format!("the connection to process {process} broke: {error}"));
             });
         }

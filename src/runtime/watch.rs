@@ -25,6 +25,9 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long nothing may be heard of a process.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// How long who finds a connection of another kind broken waits for the word which process is gone.
+pub const WORD_GRACE: Duration = Duration::from_secs(5);
+
 /// A process that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("process {process} at {address} is gone ({reason}); the run ends in all processes")]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Change, StateStore, StoreError, check_name, is_part};
+use super::{StateStore, StoreError, check_name, is_part};
 use crate::failpoint;
 
 /// What temporary files begin with.
@@ -211,14 +211,6 @@ impl StateStore for FileStore {
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// One after the other, each durable before the next is begun.
-    fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        changes.iter().try_for_each(|change| match change {
-            Change::Put { name, value } => self.put(name, value),
-            Change::Delete { name } => self.delete(name),
-        })
     }
 }
 

@@ -98,7 +98,13 @@ pub trait StateStore: Send + Sync {
     /// All names that begin with `prefix`, in order.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    fn write(&self, changes: &[Change]) -> Result<(), StoreError>;
+    /// Applies changes in order. Where a store cannot do it at once, each is durable before the next is begun.
+    fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        changes.iter().try_for_each(|change| match change {
+            Change::Put { name, value } => self.put(name, value),
+            Change::Delete { name } => self.delete(name),
+        })
+    }
 
     /// Saves the record of a checkpoint. One with the same id and generation is never overwritten:
     /// `false` if there was one.

@@ -46,7 +46,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Change, StateStore, StoreError, check_name, is_part};
+use super::{StateStore, StoreError, check_name, is_part};
 use crate::failpoint;
 
 /// The metadata field that says who created an object.
@@ -262,14 +262,6 @@ impl StateStore for S3Store {
         names.retain(|name| name.starts_with(prefix));
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// One after the other, each durable before the next is begun.
-    fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        changes.iter().try_for_each(|change| match change {
-            Change::Put { name, value } => self.put(name, value),
-            Change::Delete { name } => self.delete(name),
-        })
     }
 }
 
