@@ -94,6 +94,11 @@ def write_rows(path, rows, keys, order):
     return path
 
 
+def text_row(ms, key):
+    return b"2026-03-01T%02d:%02d:%02d.%03dZ,%08d,%03d\n" % (
+        ms // 3_600_000 % 24, ms // 60_000 % 60, ms // 1000 % 60, ms % 1000, key, ms % 1000)
+
+
 def start(binary, program, *args):
     return subprocess.Popen([binary, program, *map(str, args)], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -115,13 +120,33 @@ def records(binary, state):
     return [json.loads(s.stdout) for s in shown if s.returncode == 0]
 
 
-def wait_for(what, seconds=600):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
+def wait_until_read(process, path):
+    """Waits until a run has read a file to its end, and a little longer, as what was read is still on its way."""
+    size, folder = path.stat().st_size, Path(f"/proc/{process.pid}")
+
+    def position(fd):
+        try:
+            return int((folder / "fdinfo" / fd.name).read_text().split()[1]) if fd.readlink() == path else 0
+        except OSError:
+            return 0
+
+    while process.poll() is None and max(map(position, (folder / "fd").iterdir()), default=0) < size:
+        time.sleep(0.1)
+    time.sleep(1)
+
+
+def take_checkpoint(binary, state, rows, *args):
+    """A checkpoint of a run that has had time to read so many rows: its record."""
+    # The run may not have begun yet.
+    deadline = time.monotonic() + 60
+    while subprocess.run([binary, "checkpoint", "create", "--state-dir", state, *args], capture_output=True).returncode:
         if time.monotonic() > deadline:
-            sys.exit("waited in vain")
-        time.sleep(0.05)
-    return found
+            sys.exit("the run makes no checkpoint")
+        time.sleep(0.1)
+    record = max(records(binary, state), key=lambda r: r["id"])
+    if record["events_processed"] != rows:
+        sys.exit(f"the run has read {record['events_processed']:,} of {rows:,} rows when it was asked for a checkpoint")
+    return record
 
 
 # ---------------------------------------------------------------- parts
@@ -131,36 +156,28 @@ def incremental(binary, tiny, _):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         path, state = folder / "rows.csv", folder / "state"
-        source = write_rows(WORK / f"keys-{keys}.csv", keys, keys, "each").read_bytes()
-        path.write_bytes(source)
+        path.write_bytes(write_rows(WORK / f"keys-{keys}.csv", keys, keys, "each").read_bytes())
         (folder / "q.vpl").write_text(FOLLOWED.format(path=path))
         process = start(binary, folder / "q.vpl", "--state-dir", state, "--checkpoint-interval", "1h",
                         "--unordered", "--stats", "json")
         rows, sizes = keys, []
-        changed = source.splitlines(keepends=True)[1:keys // 100 + 1]
         for _ in range(4):
-            def taken():
-                process.send_signal(signal.SIGUSR1)
-                time.sleep(0.2)
-                found = records(binary, state)
-                return found[-1] if found and found[-1]["events_processed"] == rows else None
-            record = wait_for(taken)
-            own = [s["bytes"] for s in record["segments"] if s["epoch"] == record["id"]]
-            sizes.append((sum(own), sum(s["entries"] for s in record["segments"] if s["epoch"] == record["id"])))
+            wait_until_read(process, path)
+            record = take_checkpoint(binary, state, rows)
+            own = [s for s in record["segments"] if s["epoch"] == record["id"]]
+            sizes.append((sum(s["bytes"] for s in own), sum(s["entries"] for s in own)))
             with open(path, "ab") as file:
-                file.writelines(changed)
-            rows += len(changed)
+                file.writelines(text_row(rows + i, i * 97) for i in range(keys // 100))
+            rows += keys // 100
         process.send_signal(signal.SIGUSR2)
         stats_of(process)
-    # Epochs that were asked for while nothing had changed are empty.
-    full, later = max(sizes), [s for s in sizes[1:] if s[1]]
-    worst = max(later)
+    full, worst = sizes[0], max(sizes[1:])
     print(f"incremental: full {full[0]:,} bytes for {full[1]:,} entries; {worst[0]:,} bytes for {worst[1]:,} changed: "
-          f"{100 * worst[0] / full[0]:.2f} % (bar 3 %)")
+          f"{100 * worst[0] / full[0]:.2f} % (bar 3 %)", flush=True)
 
 
 def cost(binary, tiny, rounds):
-    rows, keys = (200_000, 10_000) if tiny else (20_000_000, 1_000_000)
+    rows, keys = (200_000, 10_000) if tiny else (100_000_000, 1_000_000)
     path = write_rows(WORK / f"random-{rows}-{keys}.csv", rows, keys, "random")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -169,6 +186,7 @@ def cost(binary, tiny, rounds):
             return stats_of(start(binary, folder / "q.vpl", "-i", f"Row={path}", "-o", folder / "out.jsonl", "-w", 1,
                                   "--stats", "json", *args))
         interval = "1s" if tiny else "10s"
+        run()  # The first one reads the input from the disk.
         for name, bar, place in (("files", 5, "{}"), ("RocksDB", 10, "rocksdb://{}")):
             ratios, pauses = [], []
             for i in range(rounds):
@@ -186,36 +204,33 @@ def cost(binary, tiny, rounds):
 
 
 def restore(binary, tiny, rounds):
-    rows = keys = 10_000 if tiny else 1_000_000
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        path, state = folder / "rows.csv", folder / "state"
-        path.write_bytes(write_rows(WORK / f"keys-{keys}.csv", rows, keys, "each").read_bytes())
-        (folder / "q.vpl").write_text(FOLLOWED.format(path=path))
-        def run(workers):
-            return start(binary, folder / "q.vpl", "--state-dir", state, "--checkpoint-interval", "1h", "--unordered",
-                         "--stats", "json", "-w", workers)
-        first = run(1)
-        def read_all():
-            first.send_signal(signal.SIGUSR1)
-            time.sleep(0.2)
-            found = records(binary, state)
-            return found and found[-1]["events_processed"] == rows
-        wait_for(read_all)
-        first.send_signal(signal.SIGUSR2)
-        stats_of(first)
-        for workers in (1, 2):
-            times = []
-            for _ in range(rounds):
-                process = run(workers)
-                for line in process.stderr:
-                    if line.startswith("varpulis: resuming"):
-                        break
-                time.sleep(0.5)
-                process.send_signal(signal.SIGUSR2)
-                times.append(stats_of(process)["restore_seconds"])
-            size = sum(f.stat().st_size for f in state.rglob("*") if f.is_file())
-            print(f"restore: {keys:,} keys, {size >> 20} MB of files, -w {workers}: {statistics.median(times):.2f} s")
+    for keys in (10_000, 20_000) if tiny else (1_000_000, 20_000_000):
+        with tempfile.TemporaryDirectory() as folder:
+            restore_of(binary, keys, rounds, Path(folder))
+
+
+def restore_of(binary, keys, rounds, folder):
+    path, state = write_rows(WORK / f"keys-{keys}.csv", keys, keys, "each"), folder / "state"
+    (folder / "q.vpl").write_text(FOLLOWED.format(path=path))
+
+    def run(workers):
+        return start(binary, folder / "q.vpl", "--state-dir", state, "--checkpoint-interval", "1h", "--unordered",
+                     "--stats", "json", "-w", workers)
+
+    first = run(2)
+    wait_until_read(first, path)
+    record = take_checkpoint(binary, state, keys, "--stop")
+    held = stats_of(first)["memory"]["state_peak_bytes"]
+    encoded = sum(s["bytes_written"] for s in record["operator_states"].values())
+    size = sum(s["bytes"] for s in record["segments"])
+    for workers in (1, 2):
+        times = []
+        for _ in range(rounds):
+            process = run(workers)
+            take_checkpoint(binary, state, keys, "--stop")
+            times.append(stats_of(process)["restore_seconds"])
+        print(f"restore, -w {workers}: {keys:,} keys, {held >> 20:,} MB in memory, {encoded >> 20:,} MB of entries, "
+              f"{size >> 20:,} MB of files: {statistics.median(times):.2f} s", flush=True)
 
 
 def spill(binary, tiny, _):
