@@ -49,7 +49,7 @@ pub struct Table<S: SubKey> {
     /// Where entries go that do not fit in memory.
     cold: Option<Cold>,
     /// What goes when there are more entries than there may be.
-    bounded: Option<Bounded>,
+    bounded: Option<Box<Bounded>>,
     /// Whether entries are made that were fetched from there: that changes nothing.
     is_fetching: bool,
     /// Heap bytes of keys too long to be kept inline.
@@ -188,12 +188,11 @@ impl<S: SubKey> Table<S> {
     fn touch(&mut self, slot: u32) {
         let entry = &mut self.entries[slot as usize];
         entry.home.use_it();
-        if entry.mark != self.changes.touched_mark() {
-            let rank = self.bounded.as_ref().map(|b| b.rank(slot));
-            entry.mark = self.changes.touch(entry.mark, slot, rank);
+        if self.bounded.is_some() {
+            return self.touch_ranked(slot);
         }
-        if let Some(bounded) = &mut self.bounded {
-            bounded.use_it(slot);
+        if entry.mark != self.changes.touched_mark() {
+            entry.mark = self.changes.touch(entry.mark, slot, None);
         }
     }
 
@@ -232,7 +231,9 @@ impl<S: SubKey> Table<S> {
         }
         let mut section = self.take_out(sub);
         let slot = self.insert(&mut section, hash, key);
-        self.make_room(&mut section, slot, group);
+        if self.bounded.is_some() {
+            self.make_room(&mut section, slot, group);
+        }
         self.sections.insert(sub, section);
         (slot, true)
     }
@@ -252,7 +253,9 @@ impl<S: SubKey> Table<S> {
                 }
                 None => {
                     let slot = self.insert(&mut section, hash, key);
-                    self.make_room(&mut section, slot, key_group(hash));
+                    if self.bounded.is_some() {
+                        self.make_room(&mut section, slot, key_group(hash));
+                    }
                     slot
                 }
             };
@@ -389,7 +392,7 @@ impl<S: SubKey> Table<S> {
             + self.entries.capacity() * size_of::<Entry>()
             + self.free.capacity() * 4
             + self.heap_bytes
-            + self.bounded.as_ref().map_or(0, Bounded::bytes)
+            + self.bounded.as_ref().map_or(0, |b| b.bytes())
     }
 }
 
