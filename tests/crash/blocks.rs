@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::stop::signal;
-use super::{Case, Random, crash_and_continue_by, setting, succeed, varpulis};
+use super::{Case, Random, crash_and_continue_by, pause, setting, succeed, varpulis};
 
 const ROWS: u64 = 4_000;
 /// Enough for a run that is not over before something can be done to it.
@@ -174,7 +174,7 @@ fn on_shutdown_is_obeyed() {
         let mut command = case.run_program(&case.program_with(&blocks), "shut.jsonl", 1);
         let child = command.args(["--block-bytes", "512"]).spawn().unwrap();
         while case.output("shut.jsonl", true).is_empty() {
-            std::thread::yield_now();
+            pause();
         }
         signal(child.id(), name);
         let output = child.wait_with_output().unwrap();
@@ -241,7 +241,7 @@ mod rocksdb {
         let mut command = start(&case, "busy", 1);
         let child = command.args(["--block-bytes", "512"]).spawn().unwrap();
         while !case.path("busy/CURRENT").is_file() || ids(&case.path("busy")).is_empty() {
-            std::thread::yield_now();
+            pause();
         }
         let other = start(&case, "busy", 1).output().unwrap();
         let said = String::from_utf8_lossy(&other.stderr);

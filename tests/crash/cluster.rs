@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command};
 
-use super::{Case, Random, setting};
+use super::{Case, Random, pause, setting};
 
 const ROWS: u64 = 60_000;
 const KILLS: u64 = 4;
@@ -45,7 +45,7 @@ fn kill_and_continue(saving: &dyn Fn(&Case, u64) -> Command, seed: u64) {
         let deadline = std::time::Instant::now() + case.took.mul_f64(random.below(1500) as f64 / 1000.0);
         let ended = |c: &mut Vec<Child>| c.iter_mut().any(|c| c.try_wait().unwrap().is_some());
         while kills < KILLS && std::time::Instant::now() < deadline && !ended(&mut children) {
-            std::thread::yield_now();
+            pause();
         }
         let kill = kills < KILLS && !ended(&mut children);
         let victim = random.below(processes as u64) as usize;
@@ -108,10 +108,10 @@ fn supervised_processes_find_each_other_again() {
         if let Some(process) = text.lines().next() {
             break process.to_string();
         }
-        std::thread::yield_now();
+        pause();
     };
     while case.output("killed.jsonl", true).is_empty() {
-        std::thread::yield_now();
+        pause();
     }
     assert!(Command::new("kill").args(["-KILL", &process]).status().unwrap().success());
     let outputs: Vec<_> = children.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
@@ -136,7 +136,7 @@ fn every_process_can_be_asked_to_stop() {
         };
         let children = start(&case, 2, &slow);
         while case.output("killed.jsonl", true).is_empty() {
-            std::thread::yield_now();
+            pause();
         }
         super::stop::signal(children[asked].id(), "-TERM");
         for child in children {

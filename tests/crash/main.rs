@@ -54,6 +54,11 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
+/// What is waited for is looked at again a little later; the runs shall have the machine meanwhile.
+fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
 fn varpulis() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_varpulis"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -234,7 +239,7 @@ fn kill_after(mut child: Child, after: Duration) -> Ended {
         if child.try_wait().unwrap().is_some() {
             return Ended::ByItself(child.wait_with_output().unwrap());
         }
-        std::thread::yield_now();
+        pause();
     }
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::Case;
+use super::{Case, pause};
 
 const ROWS: u64 = 100_000;
 
@@ -20,7 +20,7 @@ fn a_run_that_is_stopped_continues_where_it_was() {
         // It has begun to write, and so installed its handlers, when the output is there.
         let before = case.output("stopped.jsonl", true).len();
         while case.output("stopped.jsonl", true).len() <= before {
-            std::thread::yield_now();
+            pause();
         }
         signal(child.id(), name);
         let output = child.wait_with_output().unwrap();
@@ -52,7 +52,7 @@ fn a_second_run_is_turned_away() {
     command.args(["--checkpoint-interval", "1h", "--block-bytes", "512"]);
     let first = command.spawn().unwrap();
     while case.output("held.jsonl", true).is_empty() {
-        std::thread::yield_now();
+        pause();
     }
     let second = case.saving("held.jsonl", "state", 1).output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::stop::signal;
-use super::{Case, Random, setting, succeed, varpulis};
+use super::{Case, Random, pause, setting, succeed, varpulis};
 
 const ROWS: u64 = 100_000;
 
@@ -36,7 +36,7 @@ fn next_runner(child: &mut Child, state: &Path, before: Option<u32>) -> Option<u
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        std::thread::yield_now();
+        pause();
     }
 }
 
@@ -63,7 +63,7 @@ fn a_run_that_is_killed_starts_again_and_continues() {
     {
         let deadline = std::time::Instant::now() + case.took.mul_f64(random.below(1000) as f64 / 1000.0);
         while std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-            std::thread::yield_now();
+            pause();
         }
         if child.try_wait().unwrap().is_some() {
             break;
@@ -92,7 +92,7 @@ fn a_run_that_began_anew_continues_what_it_began() {
     // The run is that of the earlier generation plus one; the age of the line's record changes.
     let run = |line: Option<String>| line.and_then(|l| l.split_whitespace().nth(1).map(str::to_string));
     while run(newest(&case)) == run(old.clone()) {
-        std::thread::yield_now();
+        pause();
     }
     assert!(Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
@@ -130,7 +130,7 @@ fn signals_are_passed_on() {
         next_runner(&mut child, &case.path("state"), before).expect("it is under way");
         let written = case.output("supervised.jsonl", true).len();
         while case.output("supervised.jsonl", true).len() <= written {
-            std::thread::yield_now();
+            pause();
         }
         signal(child.id(), name);
         let output = child.wait_with_output().unwrap();
@@ -150,7 +150,7 @@ fn a_run_stops_when_its_supervisor_is_killed() {
     let mut child = supervised(&case, &[]).spawn().unwrap();
     next_runner(&mut child, &case.path("state"), None).expect("it is under way");
     while !has_checkpoints(&case) {
-        std::thread::yield_now();
+        pause();
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -174,7 +174,7 @@ fn a_run_is_asked_for_checkpoints() {
     let mut command = case.saving("asked.jsonl", "state", 1);
     let child = command.args(["--checkpoint-interval", "1h", "--block-bytes", "512"]).spawn().unwrap();
     while case.output("asked.jsonl", true).is_empty() {
-        std::thread::yield_now();
+        pause();
     }
     for id in 0..2 {
         let created = checkpoint(&case, &["create"]);
@@ -195,7 +195,7 @@ fn two_runs_over_one_folder_are_refused() {
     let mut command = case.saving("first.jsonl", "state", 1);
     let mut child = command.args(["--block-bytes", "512"]).spawn().unwrap();
     while case.output("first.jsonl", true).is_empty() {
-        std::thread::yield_now();
+        pause();
     }
     let second = case.saving("second.jsonl", "state", 1).output().unwrap();
     let said = text(&second.stderr);
