@@ -25,7 +25,7 @@ help:
 	@echo 'make test    format, lints, documentation and all tests'
 	@echo 'make lint    format, lints and documentation alone'
 	@echo 'make bench   10 M trades against DuckDB and Polars (needs PyPI, 2 GB of disk)'
-	@echo 'make bench-state  what checkpoints, restarts and state beyond memory cost (needs PyPI, 3 GB of disk)'
+	@echo 'make bench-state  what checkpoints, restarts and state beyond memory cost (needs PyPI, 7 GB of disk)'
 	@echo 'make live    latency of a followed file at 50,000 rows/s, and of a window whose writer is silent'
 	@echo 'make bounded memory with 400 files, uneven inputs and a stalled reader (1 GB of disk, 5 minutes)'
 	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
@@ -64,6 +64,7 @@ tests: tools
 
 bench: build
 	python3 benches/compare.py "$(VARPULIS)"
+	python3 benches/state.py --only incremental "$(VARPULIS)"
 
 bench-state: build
 	python3 benches/state.py "$(VARPULIS)"
