@@ -115,6 +115,9 @@ impl Recovered {
         let Some(summary) = self.record.state(state) else { return Ok(()) };
         let segment_error = |reason| RecoveryError::Segment { state: state.to_string(), reason };
         let wanted = |first: u16, last: u16| last == EVERY_WORKER || (first..=last).any(|g| worker.owns(g));
+        // What is saved in full is about what there is.
+        let full = self.record.segments.iter().zip(&self.segments).filter(|(record, _)| record.full);
+        core.expect(full.map(|(_, s)| s.entries_of(state, wanted)).sum::<u64>() as usize);
         let cursors = self.segments.iter().map(|s| s.cursor(state, wanted)).collect();
         let mut merge = Merge::new(cursors).map_err(segment_error)?;
         let mut restored = 0_usize;

@@ -194,14 +194,28 @@ impl Segment {
         Cursor { segment: self.clone(), blocks, raw: Vec::new(), at: 0, current: None }
     }
 
-    fn block(&self, block: &BlockIndex) -> Result<Vec<u8>, SegmentError> {
+    /// Replaces what is in `raw` by a block. One buffer serves all blocks: fresh ones would cost more than the
+    /// decompression.
+    fn block(&self, block: &BlockIndex, raw: &mut Vec<u8>) -> Result<(), SegmentError> {
         let bytes = &self.bytes[block.offset..block.offset + block.bytes];
         let broken = SegmentError::Inconsistent("a block does not decompress");
-        match self.compression {
-            Compression::None => Ok(bytes.to_vec()),
-            Compression::Lz4 => lz4_flex::block::decompress(bytes, block.raw_bytes).map_err(|_| broken),
-            Compression::Zstd => zstd::bulk::decompress(bytes, block.raw_bytes).map_err(|_| broken),
-        }
+        raw.resize(block.raw_bytes, 0);
+        let made = match self.compression {
+            Compression::None if bytes.len() == raw.len() => {
+                raw.copy_from_slice(bytes);
+                Ok(raw.len())
+            }
+            Compression::None => Err(()),
+            Compression::Lz4 => lz4_flex::block::decompress_into(bytes, raw).map_err(drop),
+            Compression::Zstd => zstd::bulk::decompress_to_buffer(bytes, raw).map_err(drop),
+        };
+        if made == Ok(block.raw_bytes) { Ok(()) } else { Err(broken) }
+    }
+
+    /// How many entries of a state lie in blocks that may hold groups which are `wanted`.
+    pub fn entries_of(&self, state: &str, wanted: impl Fn(u16, u16) -> bool) -> u64 {
+        let blocks = self.blocks.iter().filter(|b| self.states[b.state] == state);
+        blocks.filter(|b| wanted(b.first_group, b.last_group)).map(|b| b.entries).sum()
     }
 }
 
@@ -232,8 +246,8 @@ impl Cursor {
         while self.at >= self.raw.len() {
             self.current = None;
             let Some(block) = self.blocks.pop() else { return Ok(false) };
-            self.raw = self.segment.block(&block)?;
             self.at = 0;
+            self.segment.block(&block, &mut self.raw)?;
         }
         let mut rest = &self.raw[self.at..];
         let total = self.raw.len();

@@ -237,6 +237,9 @@ pub trait Durable {
     /// Appends up to about `limit` entries; tells whether that were all.
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool;
 
+    /// About so many entries are going to be restored.
+    fn expect(&mut self, _entries: usize) {}
+
     /// Takes an entry in.
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError>;
 

@@ -116,6 +116,10 @@ impl<T: Tabled> Durable for T {
         table.save(limit, out, encode)
     }
 
+    fn expect(&mut self, entries: usize) {
+        self.table().0.reserve(entries);
+    }
+
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         self.take_back(entry)
     }

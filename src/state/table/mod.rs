@@ -376,6 +376,15 @@ impl<S: SubKey> Table<S> {
         self.free.extend(slots.iter().rev());
     }
 
+    /// Makes room for so many entries, unless they may not fit in memory. The first section that is made gets an
+    /// index for all.
+    pub fn reserve(&mut self, entries: usize) {
+        if self.cold.is_none() {
+            self.entries.reserve(entries);
+            self.spare.reserve(entries, |_| unreachable!("a spare index is empty"));
+        }
+    }
+
     /// Live and detached keys over all sections.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
