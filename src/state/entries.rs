@@ -238,7 +238,7 @@ pub trait Durable {
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool;
 
     /// About so many entries are going to be restored.
-    fn expect(&mut self, _entries: usize) {}
+    fn expect(&mut self, entries: usize);
 
     /// Takes an entry in.
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError>;

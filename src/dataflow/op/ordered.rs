@@ -108,6 +108,11 @@ impl<L: Durable> Durable for Ordered<L> {
         self.logic.restored();
     }
 
+    /// Rows that wait are few against what the logic holds.
+    fn expect(&mut self, entries: usize) {
+        self.logic.expect(entries);
+    }
+
     /// Rows that wait are bounded by the back-pressure, and stay.
     fn spill_to(&mut self, spill: &Arc<Spill>) {
         self.logic.spill_to(spill);

@@ -192,6 +192,8 @@ impl Durable for UnorderedSink {
         Ok(())
     }
 
+    fn expect(&mut self, _: usize) {}
+
     fn spill_to(&mut self, _: &Arc<Spill>) {}
 
     fn shed(&mut self) {}
@@ -320,6 +322,8 @@ impl Durable for OrderedSink {
         let Some(stream) = stream.filter(|_| self.is_first) else { return Ok(()) };
         self.waiting[stream].restore(entry, |_, _| true)
     }
+
+    fn expect(&mut self, _: usize) {}
 
     /// What waits is bounded by the back-pressure.
     fn spill_to(&mut self, _: &Arc<Spill>) {}

@@ -180,6 +180,8 @@ impl Durable for Ticks {
         Ok(())
     }
 
+    fn expect(&mut self, _: usize) {}
+
     fn spill_to(&mut self, _: &Arc<Spill>) {}
 
     fn shed(&mut self) {}
