@@ -10,7 +10,7 @@ use super::assign::gcd;
 use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
-use super::tabled::Tabled;
+use super::tabled::{FETCHED_AT_ONCE, Tabled};
 use super::window::send_in_slices;
 use crate::data::key::key_group;
 use crate::data::{Batch, Keys};
@@ -18,9 +18,6 @@ use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
-
-/// How many keys are fetched at once at the end of the input.
-const FETCHED_AT_ONCE: usize = 4096;
 
 /// See the module's doc.
 pub struct CountWindows<B> {
@@ -177,8 +174,7 @@ impl<B: Body> InOrder for CountWindows<B> {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut complete, mut retired) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
-        let fetched = self.keys.fetch((), &keys, 0..batch.len());
-        self.take_in_fetched(&fetched);
+        self.fetch((), &keys, 0..batch.len());
         for row in 0..batch.len() {
             let (hash, key) = (keys.hash(row), keys.key(row));
             let key_slot = self.key_slot(hash, key);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::ordered::InOrder;
-use super::tabled::Tabled;
+use super::tabled::{FETCHED_AT_ONCE, Tabled};
 use super::window::send_in_slices;
 use crate::data::key::{encode_keys, key_group};
 use crate::data::{Batch, DataType};
@@ -30,9 +30,6 @@ impl Origin {
         self.group != EVERY_WORKER && self.first == first
     }
 }
-
-/// How many values are forgotten at once that are not in memory.
-const FORGOTTEN_AT_ONCE: usize = 4096;
 
 /// See the module's doc. A value may come again once `within_ns` has passed since its last first row.
 pub struct Distinct {
@@ -97,8 +94,7 @@ impl InOrder for Distinct {
         let values = encode_keys(&columns, batch.len());
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut first = Vec::new();
-        let fetched = self.seen.fetch((), &values, 0..batch.len());
-        self.take_in_fetched(&fetched);
+        self.fetch((), &values, 0..batch.len());
         for row in 0..batch.len() {
             let time = batch.time[row];
             self.forget(time);
@@ -121,7 +117,7 @@ impl InOrder for Distinct {
     fn advance(&mut self, now: i64, _: &mut dyn Outlet<Batch>) {
         self.forget(now);
         // What is not in memory is forgotten where it lies.
-        while !self.seen.fetch_expired(now, FORGOTTEN_AT_ONCE).is_empty() {
+        while !self.seen.fetch_expired(now, FETCHED_AT_ONCE).is_empty() {
             self.seen.fetched(Ok(()));
         }
     }

@@ -36,8 +36,7 @@ impl InOrder for Limit {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let mut slots = Vec::with_capacity(batch.len());
-        let fetched = self.keys.fetch((), &keys, 0..batch.len());
-        self.take_in_fetched(&fetched);
+        self.fetch((), &keys, 0..batch.len());
         self.keys.slots((), &keys, 0..batch.len(), &mut slots);
         self.copy_due();
         self.grow(&slots);

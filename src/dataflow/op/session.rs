@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::body::{Body, Groups};
 use super::counters::Counters;
 use super::ordered::InOrder;
-use super::tabled::Tabled;
+use super::tabled::{FETCHED_AT_ONCE, Tabled};
 use super::window::{groups_by_slot, send_in_slices};
 use crate::data::Batch;
 use crate::data::key::key_group;
@@ -18,9 +18,6 @@ use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
-
-/// How many sessions are closed at once that are not in memory.
-const CLOSED_AT_ONCE: usize = 4096;
 
 /// See the module's doc.
 pub struct Sessions<B> {
@@ -91,8 +88,7 @@ impl<B: Body> InOrder for Sessions<B> {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         let (mut slots, mut closed) = (Vec::with_capacity(batch.len()), Vec::new());
-        let fetched = self.open.fetch((), &keys, 0..batch.len());
-        self.take_in_fetched(&fetched);
+        self.fetch((), &keys, 0..batch.len());
         for row in 0..batch.len() {
             let time = batch.time[row];
             let (hash, key) = (keys.hash(row), keys.key(row));
@@ -119,7 +115,7 @@ impl<B: Body> InOrder for Sessions<B> {
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         self.emit_due(now, out);
         loop {
-            let fetched = self.open.fetch_expired(now, CLOSED_AT_ONCE);
+            let fetched = self.open.fetch_expired(now, FETCHED_AT_ONCE);
             if fetched.is_empty() {
                 break;
             }

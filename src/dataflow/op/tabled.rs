@@ -3,14 +3,19 @@
 //! How such a state is saved, restored, and kept in bounds is the same for all of them; an operator says what its
 //! values are. One whose state is more than a table implements [`Durable`] itself.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::counters::Counters;
+use crate::data::Keys;
 use crate::state::Table;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
 use crate::state::scratch::Spill;
 use crate::state::table::ranks::Ranks;
 use crate::state::table::{Fetched, SubKey};
+
+/// How many entries are fetched at once.
+pub const FETCHED_AT_ONCE: usize = 4096;
 
 /// See the module's doc.
 ///
@@ -76,6 +81,23 @@ pub trait Tabled {
         if !slots.is_empty() {
             self.counters().add_evicted(slots.len());
             self.evicted(&slots);
+        }
+    }
+
+    /// Takes in the entries of section `sub` that rows with these keys need and that are not in memory.
+    fn fetch(&mut self, sub: Self::Sub, keys: &Keys, rows: Range<usize>) {
+        let fetched = self.table().0.fetch(sub, keys, rows);
+        self.take_in_fetched(&fetched);
+    }
+
+    /// Takes in all of section `sub`, a part at a time. Nothing comes of a scratch that has failed, which ends the run.
+    fn fetch_section(&mut self, sub: Self::Sub) {
+        loop {
+            let fetched = self.table().0.fetch_section(sub, FETCHED_AT_ONCE);
+            if fetched.is_empty() {
+                return;
+            }
+            self.take_in_fetched(&fetched);
         }
     }
 

@@ -20,9 +20,6 @@ use crate::expr::Errors;
 use crate::state::Table;
 use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
 
-/// How many keys are fetched at once when a window fires.
-const FETCHED_AT_ONCE: usize = 4096;
-
 /// A window by its end and its start, so that firing is a range.
 type Window = (i64, i64);
 
@@ -41,6 +38,7 @@ impl<B: Body> UpstreamWindows<B> {
         let (windows, pending) = (Table::default(), BTreeSet::new());
         UpstreamWindows { start_column, end_column, body, windows, pending, counters }
     }
+
     /// Restores a key in a window, which it gives.
     fn restore_key(&mut self, entry: &SavedEntry<'_>) -> Result<Window, RestoreError> {
         let mut sub = entry.sub;
@@ -63,10 +61,7 @@ impl<B: Body> Core for UpstreamWindows<B> {
         let mut slots = Vec::with_capacity(batch.len());
         for row in 0..batch.len() {
             let window = (ends[row], starts[row]);
-            if self.windows.is_cold(window) {
-                let fetched = self.windows.fetch(window, &keys, row..row + 1);
-                self.take_in_fetched(&fetched);
-            }
+            self.fetch(window, &keys, row..row + 1);
             if self.windows.slots(window, &keys, row..row + 1, &mut slots) {
                 self.pending.insert(window);
             }
@@ -80,10 +75,7 @@ impl<B: Body> Core for UpstreamWindows<B> {
         while let Some(&(end, start)) = self.pending.first().filter(|w| w.0 <= watermark) {
             self.pending.pop_first();
             // The rows of one firing have to fit in memory.
-            while self.windows.is_cold((end, start)) {
-                let fetched = self.windows.fetch_section((end, start), FETCHED_AT_ONCE);
-                self.take_in_fetched(&fetched);
-            }
+            self.fetch_section((end, start));
             let members = self.windows.section((end, start)).collect();
             let errors = Errors::default();
             let rows = self.body.emit(groups_of(&self.windows, members, (start, end)), &errors);

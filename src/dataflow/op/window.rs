@@ -24,9 +24,6 @@ use crate::state::entries::{Entries, RestoreError, SavedEntry, take_i64};
 use crate::state::table::Fetched;
 use crate::state::table::SubKey;
 
-/// How many keys of a pane are fetched at once.
-const FETCHED_AT_ONCE: usize = 4096;
-
 /// A pane by its start and the end of the first window open for its rows, as coordinates.
 type Pane = (i64, i64);
 
@@ -116,10 +113,7 @@ impl<B: Body> TimeWindows<B> {
         while from < panes.len() {
             let pane = panes[from];
             let to = from + panes[from..].iter().take_while(|p| **p == pane).count();
-            if self.panes.is_cold(pane) {
-                let fetched = self.panes.fetch(pane, &keys, from..to);
-                self.take_in_fetched(&fetched);
-            }
+            self.fetch(pane, &keys, from..to);
             if self.panes.slots(pane, &keys, from..to, &mut self.slots) {
                 self.pending.extend(self.assigner.ends(pane.0, pane.1));
             }
@@ -179,12 +173,7 @@ impl<B: Body> TimeWindows<B> {
     fn fetch_window(&mut self, end: i64) {
         let start = self.assigner.start(end);
         let panes: Vec<Pane> = self.panes.range((start, i64::MIN)..(end, i64::MIN)).map(|(pane, _)| pane).collect();
-        for pane in panes {
-            while self.panes.is_cold(pane) {
-                let fetched = self.panes.fetch_section(pane, FETCHED_AT_ONCE);
-                self.take_in_fetched(&fetched);
-            }
-        }
+        panes.into_iter().for_each(|pane| self.fetch_section(pane));
     }
 
     fn restore_key(&mut self, pane: Pane, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
