@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::stop::signal;
-use super::{Case, Random, crash_and_continue_by, pause, setting, succeed, varpulis};
+use super::{Case, Random, crash_and_continue_by, pause, printed_seed, succeed, varpulis};
 
 const ROWS: u64 = 4_000;
 /// Enough for a run that is not over before something can be done to it.
@@ -218,8 +218,7 @@ mod rocksdb {
 
     #[test]
     fn a_run_in_rocksdb_is_killed_and_continued() {
-        let seed = setting("CRASH_SEED", std::process::id().into());
-        println!("CRASH_SEED={seed}");
+        let seed = printed_seed();
         let case = Case::new(60_000, seed);
         let mut random = Random(seed ^ 3);
         for run in 0..2 {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::rescale::copy_folder;
-use super::{Case, Random, counts, crash_and_continue, crash_by, setting};
+use super::{Case, Random, counts, crash_and_continue, crash_by, printed_seed};
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/capacity.vpl");
 const BLOCK: &str = "\nstate:\n    capacity: 4096\n    eviction: \"lru\"\n";
@@ -24,8 +24,7 @@ fn case(eviction: &str, rows: u64, seed: u64) -> Case {
 
 #[test]
 fn what_is_evicted_stays_away() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 7);
     for eviction in ["lru", "lfu", "fifo"] {
         let case = case(eviction, 60_000, seed);
@@ -37,8 +36,7 @@ fn what_is_evicted_stays_away() {
 
 #[test]
 fn so_it_does_with_random_schedules() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 8);
     for eviction in ["lru", "lfu", "fifo"] {
         let case = case(eviction, 12_000, seed);

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command};
 
-use super::{Case, Random, pause, setting};
+use super::{Case, Random, pause, printed_seed};
 
 const ROWS: u64 = 60_000;
 const KILLS: u64 = 4;
@@ -74,16 +74,14 @@ fn kill_and_continue(saving: &dyn Fn(&Case, u64) -> Command, seed: u64) {
 
 #[test]
 fn a_killed_process_is_continued_by_any_number() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     kill_and_continue(&|case, workers| case.saving("killed.jsonl", "state", workers), seed);
 }
 
 #[cfg(feature = "s3")]
 #[test]
 fn so_is_one_whose_state_lies_in_object_storage() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     use super::objects;
     let server = super::s3::Server::start();
     let saving = |case: &Case, workers| {

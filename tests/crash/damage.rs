@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use varpulis_runtime::checkpoint::recovery::{newest_valid, open};
 use varpulis_runtime::state::store::{FileStore, StateStore};
 
-use super::{Case, Random, crash_by, setting, succeed, varpulis};
+use super::{Case, Random, crash_by, printed_seed, succeed, varpulis};
 
 const ROWS: u64 = 4_000;
 /// Where a file is cut.
@@ -85,8 +85,7 @@ fn flip(whole: &[u8], random: &mut Random) -> (u64, Vec<u8>) {
 /// Every file is cut at every 4 KB, and a thousand bits are flipped, each alone.
 #[test]
 fn damage_is_seen_wherever_it_is() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 6);
     let case = killed_run();
     let standing = Standing::of(&case);
@@ -115,8 +114,7 @@ fn damage_is_seen_wherever_it_is() {
 /// The same through the program, from the damaged file to the last row of output.
 #[test]
 fn the_checkpoint_before_is_used() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 7);
     for run in 0..RUNS {
         let case = killed_run();

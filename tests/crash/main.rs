@@ -54,6 +54,13 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
+/// The seed of a test, which is printed so that a failure can be had again.
+fn printed_seed() -> u64 {
+    let seed = setting("CRASH_SEED", std::process::id().into());
+    println!("CRASH_SEED={seed}");
+    seed
+}
+
 /// What is waited for is looked at again a little later; the runs shall have the machine meanwhile.
 fn pause() {
     std::thread::sleep(Duration::from_millis(1));
@@ -298,8 +305,7 @@ fn crash_and_continue_by(
 #[test]
 fn killed_runs_write_what_undisturbed_ones_do() {
     let (kills, rows) = (setting("CRASH_KILLS", KILLS), setting("CRASH_ROWS", ROWS));
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed);
     let case = Case::new(rows, seed);
     let (mut killed, mut runs) = (0, 0);
@@ -314,8 +320,7 @@ fn killed_runs_write_what_undisturbed_ones_do() {
 /// The same under random schedules, which read blocks of a few rows and take checkpoints all the time.
 #[test]
 fn so_do_runs_with_random_schedules() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 1);
     let case = Case::new(CHAOS_ROWS, seed);
     for run in 0..setting("CRASH_CHAOS_RUNS", CHAOS_RUNS) {

@@ -1,6 +1,6 @@
 //! State beyond memory: what does not fit lies on disk while a run is up, is saved from there, and comes back.
 
-use super::{Case, Random, crash_and_continue_by, setting};
+use super::{Case, Random, crash_and_continue_by, printed_seed};
 
 /// More keys than a megabyte holds.
 const KEYS: u64 = 8_000;
@@ -18,8 +18,7 @@ fn crash_in_a_megabyte(case: &Case, random: &mut Random, chaos: Option<u64>, con
 
 #[test]
 fn state_beyond_memory_survives() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 5);
     let case = Case::with_keys(60_000, seed, KEYS);
     for run in 0..3 {
@@ -29,8 +28,7 @@ fn state_beyond_memory_survives() {
 
 #[test]
 fn so_it_does_with_random_schedules() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 6);
     let case = Case::with_keys(6_000, seed, KEYS);
     for run in 0..2 {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use varpulis_runtime::persistence::{FileStore, S3Options, S3Store, StateStore};
 
 use super::s3::{BUCKET, FAULTS, Fault, SECRET, Server};
-use super::{Case, Random, crash_and_continue_by, setting, succeed, varpulis};
+use super::{Case, Random, crash_and_continue_by, printed_seed, succeed, varpulis};
 
 const ROWS: u64 = 60_000;
 const KILLS: u64 = 4;
@@ -50,8 +50,7 @@ fn passing_fault(random: &mut Random) -> Fault {
 
 #[test]
 fn a_killed_run_continues_from_object_storage() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 4);
     let case = Case::new(ROWS, seed);
     let server = Server::start();

@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use varpulis_runtime::failpoint::{ACTIONS, CRASH_CODE, POINTS};
 
 use super::cluster::hosts;
-use super::{Case, Ended, Random, crash_by, kill_after, setting, succeed, varpulis};
+use super::{Case, Ended, Random, crash_by, kill_after, printed_seed, setting, succeed, varpulis};
 
 const PROGRAM: &str = include_str!("every_sink.vpl");
 const OUTPUTS: [&str; 9] = [
@@ -202,8 +202,7 @@ fn crash_and_continue(outputs: &Outputs, random: &mut Random, kills_max: u64, ch
 
 #[test]
 fn every_kind_of_file_is_written_once() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 3);
     let (kills, outputs) = (setting("CRASH_SINK_KILLS", KILLS), Outputs::new(ROWS, seed));
     let (mut killed, mut parts) = (0, 0);
@@ -219,8 +218,7 @@ fn every_kind_of_file_is_written_once() {
 /// Checkpoints follow each other within a few rows.
 #[test]
 fn under_random_schedules_too() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 4);
     let outputs = Outputs::new(CHAOS_ROWS, seed);
     for run in 0..setting("CRASH_CHAOS_RUNS", 2) {
@@ -310,8 +308,7 @@ fn parts_go_with_their_checkpoint() {
 
 #[test]
 fn several_processes_write_parts_of_their_own() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 5);
     // Only outputs in parts: files that grow have one name, and here one folder.
     let parts_only = |text: &str| text.replace(".to(\"bars.csv\")", "").replace(".to(\"large.jsonl\")", "");

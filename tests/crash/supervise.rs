@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::stop::signal;
-use super::{Case, Random, pause, setting, succeed, varpulis};
+use super::{Case, Random, pause, printed_seed, succeed, varpulis};
 
 const ROWS: u64 = 100_000;
 
@@ -52,8 +52,7 @@ fn has_checkpoints(case: &Case) -> bool {
 
 #[test]
 fn a_run_that_is_killed_starts_again_and_continues() {
-    let seed = setting("CRASH_SEED", std::process::id().into());
-    println!("CRASH_SEED={seed}");
+    let seed = printed_seed();
     let mut random = Random(seed ^ 5);
     let case = Case::new(ROWS, seed);
     let mut child = supervised(&case, &[]).spawn().unwrap();
