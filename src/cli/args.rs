@@ -8,10 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::connector::spec::OutputFormat;
 use crate::runtime::checkpoints::Restore;
+use crate::state::options::MEMORY_BUDGET_BYTES_MIN;
 use crate::state::place::Place;
-
-/// The least bound of memory for state.
-pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 /// Runs VPL programs over event streams: logs, live files, generators.
 #[derive(Parser)]
@@ -317,13 +315,11 @@ fn parse_place(text: &str) -> Result<Place, String> {
     Place::parse(text).map_err(|e| e.to_string())
 }
 
-/// Bytes, as `268435456`, `256MB` or `1GB`.
 fn parse_memory(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 3] = [("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
-    let (number, unit) = UNITS.iter().find_map(|(u, n)| Some((text.strip_suffix(u)?, *n))).unwrap_or((text, 1));
-    let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
-    match bytes.ok_or("a size is a number and B, KB, MB or GB, such as 256MB")? {
-        bytes if bytes < MEMORY_BYTES_MIN => Err("less than 1MB would be spent on finding what is on disk".to_string()),
+    match crate::syntax::size(text).ok_or("expected a size such as 256MB or 1GiB")? {
+        bytes if bytes < MEMORY_BUDGET_BYTES_MIN => {
+            Err("less than 1MB would be spent on finding what is on disk".to_string())
+        }
         bytes => Ok(bytes),
     }
 }
@@ -346,4 +342,21 @@ pub fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
         args.insert(1, "run".into());
     }
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A size is the same in a flag as in a program.
+    #[test]
+    fn sizes_are_those_of_the_language() {
+        for (text, bytes) in [("256MB", 256_000_000), ("1MiB", 1 << 20), ("1GB", 1_000_000_000), ("2000000", 2_000_000)]
+        {
+            assert_eq!(parse_memory(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "-1", "5m", "1.5GB", "256mb", "999999B", "99999999999999TB"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
 }

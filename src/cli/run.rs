@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::exit as exit_at_once;
 
-use super::args::{FindingsFormat, MEMORY_BYTES_MIN, RunArgs};
+use super::args::{FindingsFormat, RunArgs};
 use super::begin::{Mode, Opened, open, restore_code, saving, scratch_folder};
 use super::program::{compile_program, print_findings, settings_of_program};
 use super::progress::Display;
@@ -263,7 +263,7 @@ fn spill(args: &RunArgs, settings: &Settings, share: Share, stop: &Arc<Stop>) ->
     let Some(budget_bytes) = budget_bytes else { return Ok(None) };
     check_bounds(args, settings)?;
     let folder = scratch_folder(args, settings, share.process);
-    let spill = bound_state(budget_bytes.max(MEMORY_BYTES_MIN), &folder, stop).map_err(|error| {
+    let spill = bound_state(budget_bytes, &folder, stop).map_err(|error| {
         complain(error);
         EXIT_FAILED
     })?;

@@ -10,7 +10,7 @@ use crate::data::key::KEY_GROUPS;
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::sema::arguments::{Constants, Options};
 use crate::sema::globals::{Block, Globals};
-use crate::state::options::{Capacity, Compression, Eviction, StateLimits};
+use crate::state::options::{Capacity, Compression, Eviction, MEMORY_BUDGET_BYTES_MIN, StateLimits};
 use crate::state::place::Place;
 use crate::syntax::ast::{BlockOption, Expr};
 
@@ -139,13 +139,23 @@ fn read_state(options: &[BlockOption], constants: &mut Constants<'_, '_>) -> Sta
 fn read_limits(given: &Options<'_>, constants: &mut Constants<'_, '_>) -> StateLimits {
     let entries = given.get("capacity").and_then(|e| read_capacity(e, constants));
     let eviction = given.get("eviction").and_then(|e| constants.word(e, "`eviction`", &EVICTIONS)).unwrap_or_default();
-    let memory_budget_bytes = given.get("memory_budget").and_then(|e| constants.size(e, "`memory_budget`"));
+    let memory_budget_bytes = given.get("memory_budget").and_then(|e| read_budget(e, constants));
     if let (Some(name), None) = (given.name("eviction"), given.name("capacity")) {
         let message = "`eviction` says what goes beyond a `capacity`, and none is given";
         constants.findings.push(Diagnostic::error(codes::BAD_OPTION, name.span, message));
     }
     let capacity = entries.map(|entries| Capacity { entries, eviction });
     StateLimits { memory_budget_bytes, capacity }
+}
+
+fn read_budget(e: &Expr, constants: &mut Constants<'_, '_>) -> Option<u64> {
+    let bytes = constants.size(e, "`memory_budget`")?;
+    if bytes >= MEMORY_BUDGET_BYTES_MIN {
+        return Some(bytes);
+    }
+    let message = "a `memory_budget` below 1MB would be spent on finding what is on disk";
+    constants.findings.push(Diagnostic::error(codes::BAD_OPTION, e.span, message));
+    None
 }
 
 /// Every key group has a share, and a share has at least one entry.

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// With less memory for state, most of it would be spent on finding what is on disk.
+pub const MEMORY_BUDGET_BYTES_MIN: u64 = 1_000_000;
+
 /// How much state a process keeps in memory, and how much at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateLimits {

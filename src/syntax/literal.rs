@@ -90,6 +90,15 @@ pub fn number(text: &str) -> Result<Number, LiteralError> {
     }
 }
 
+/// Bytes, from a size such as `256MB` or a plain int, as a literal and everywhere else that one is written.
+pub fn size(text: &str) -> Option<u64> {
+    match number(text).ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))? {
+        Number::Size(bytes) => Some(bytes),
+        Number::Int(bytes) => u64::try_from(bytes).ok(),
+        Number::IntMinMagnitude | Number::Float(_) | Number::Duration(_) => None,
+    }
+}
+
 fn separators(text: &str) -> Result<(), LiteralError> {
     let bytes = text.as_bytes();
     let misplaced = (0..bytes.len()).any(|i| {

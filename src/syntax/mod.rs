@@ -27,6 +27,7 @@ mod tests;
 mod write;
 
 use crate::diagnostic::{Diagnostic, codes};
+pub use literal::size;
 pub use printer::format;
 use reports::Reports;
 pub use write::{quoted, write_expr, write_program, write_type};
