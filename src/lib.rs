@@ -11,6 +11,7 @@
 //! - [`connector`]: how rows come in and go out: transports and formats.
 //! - [`dataflow`]: the timely graph: timestamp, driver, exchange, operators.
 //! - [`expr`]: typed expressions, the evaluator, functions and aggregates.
+//! - [`pattern`]: sequence patterns: tree, automaton, matcher.
 //! - [`checkpoint`]: how state becomes durable, and how a run begins again from it.
 //! - [`persistence`]: the public face of stores and checkpoints.
 //! - [`state`]: the table that keyed operators keep their groups in, its saved form, and the stores.
@@ -28,6 +29,7 @@ pub mod syntax;
 
 pub mod data;
 pub mod expr;
+pub mod pattern;
 pub mod plan;
 
 pub mod checkpoint;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Dependencies point down: each module with those that it may use. `failpoint` stands below all and may be
 /// used by whatever writes.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("failpoint", &[]),
     ("data", &[]),
     ("diagnostic", &["data"]),
@@ -19,10 +19,11 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("connector", &["failpoint", "data", "expr"]),
     ("checkpoint", &["failpoint", "data", "state", "connector"]),
     ("persistence", &["state", "checkpoint"]),
-    ("sema", &["data", "diagnostic", "syntax", "expr", "state", "connector"]),
-    ("plan", &["data", "diagnostic", "syntax", "expr", "state", "connector", "sema"]),
+    ("pattern", &["data", "expr"]),
+    ("sema", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector"]),
+    ("plan", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector", "sema"]),
     ("compile", &["data", "diagnostic", "syntax", "expr", "connector", "sema", "plan"]),
-    ("dataflow", &["failpoint", "data", "expr", "state", "checkpoint", "connector", "plan"]),
+    ("dataflow", &["failpoint", "data", "expr", "pattern", "state", "checkpoint", "connector", "plan"]),
     (
         "runtime",
         &[

@@ -15,6 +15,8 @@ pub mod reference;
 pub mod text;
 pub mod typing;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataType, Type, Value};
@@ -279,4 +281,20 @@ impl Expr {
             }
         }
     }
+}
+
+/// `e` with every column moved.
+pub fn remap(e: Expr, to: &dyn Fn(usize) -> usize) -> Expr {
+    match e {
+        Expr::Column { index, ty } => Expr::Column { index: to(index), ty },
+        e => e.map_children(&mut |child| remap(child, to)),
+    }
+}
+
+/// Adds the columns that `e` reads.
+pub fn add_columns(e: &Expr, columns: &mut BTreeSet<usize>) {
+    if let Expr::Column { index, .. } = e {
+        columns.insert(*index);
+    }
+    e.for_each_child(&mut |child| add_columns(child, columns));
 }

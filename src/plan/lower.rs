@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connector::spec::{Source, SourceOutput, SourceType};
 use crate::data::Type;
+use crate::expr::remap;
 use crate::expr::{Aggregate, Expr};
 use crate::plan::bounds::bound;
 use crate::plan::logical::{self, NodeId, Op};
 use crate::plan::order::needs_seq;
 use crate::plan::physical::{self, Keyed, KeyedKind, StateId, WindowBody};
-use crate::plan::rewrite::remap;
 use crate::sema::hir::{self, Step};
 
 /// Lowers a rewritten plan. Aggregates have plain columns as arguments.

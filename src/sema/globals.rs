@@ -88,7 +88,7 @@ pub fn collect<'a>(files: &'a [ast::Program], findings: &mut Vec<Diagnostic>) ->
             }
             DeclarationKind::Stream { name, source, ops } => globals.streams.push(StreamDecl { name, source, ops }),
             DeclarationKind::Table { name, .. } => not_supported(findings, name, "tables"),
-            DeclarationKind::Pattern { name } => not_supported(findings, name, "patterns"),
+            DeclarationKind::Pattern { name, .. } => not_supported(findings, name, "patterns"),
             DeclarationKind::Block { keyword, options } => match keyword.text.as_str() {
                 "window" => globals.window_options.push(options),
                 "state" => globals.state_blocks.push(Block { keyword, options }),
@@ -121,7 +121,7 @@ fn declared_name(kind: &DeclarationKind) -> Option<&Name> {
         | DeclarationKind::Connector { name, .. }
         | DeclarationKind::Stream { name, .. }
         | DeclarationKind::Table { name, .. }
-        | DeclarationKind::Pattern { name } => Some(name),
+        | DeclarationKind::Pattern { name, .. } => Some(name),
         DeclarationKind::Import { .. } | DeclarationKind::Block { .. } => None,
     }
 }

@@ -50,7 +50,7 @@ impl<'a> Analyzer<'a, '_> {
                 Some((Source::Timer { period_ns }, Row::new(schema), origin))
             }
             SourceKind::Join { .. } => self.not_supported(source.span, "joins"),
-            SourceKind::Pattern => self.not_supported(source.span, "patterns"),
+            SourceKind::Pattern { .. } => self.not_supported(source.span, "patterns"),
         }
     }
 
@@ -213,7 +213,7 @@ pub fn undeclared(globals: &Globals<'_>) -> BTreeSet<String> {
                 }
             }
             SourceKind::Merge { inputs } => inputs.iter().for_each(|i| collect(i, globals, names)),
-            SourceKind::Join { .. } | SourceKind::Timer { .. } | SourceKind::Pattern => {}
+            SourceKind::Join { .. } | SourceKind::Timer { .. } | SourceKind::Pattern { .. } => {}
         }
     }
     let mut names = BTreeSet::new();

@@ -71,9 +71,11 @@ pub enum DeclarationKind {
         source: Source,
         ops: Vec<StreamOp>,
     },
-    /// `pattern Name = SEQ(…) within d partition by e`, kept as its span until patterns are built.
+    /// `pattern Name = SEQ(…) within d partition by e`.
     Pattern {
         name: Name,
+        body: Element,
+        clauses: Vec<PatternClause>,
     },
     /// `window:`, `state:`, `checkpoint:` blocks of options.
     Block {
@@ -177,8 +179,51 @@ pub enum SourceKind {
     Join { keyword: Name, args: Vec<JoinArg> },
     /// `timer(10s)`.
     Timer { period: Expr },
-    /// `A as a -> B as b …`: an inline pattern, kept as its span until patterns are built.
-    Pattern,
+    /// `A as a -> B as b …`: an inline pattern.
+    Pattern { body: Element },
+}
+
+/// What follows the body of a named pattern, in the order in which it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PatternClause {
+    Within(Expr),
+    PartitionBy(Vec<Expr>),
+    /// `.strategy(…)` and its kin.
+    Operator(StreamOp),
+}
+
+/// A part of a pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Element {
+    pub kind: ElementKind,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ElementKind {
+    /// `E as e where c`; `event` may be a stream, too.
+    Step { event: Name, alias: Option<Name>, condition: Option<Expr> },
+    /// `a -> b -> c`, or `SEQ(a, b, c)`.
+    Sequence(Vec<Element>),
+    /// `a and b`, which binds tighter than `or`.
+    And(Vec<Element>),
+    /// `a or b`, which binds tighter than `->`.
+    Or(Vec<Element>),
+    /// `a+`, `all a`, `a*`, `a?`, `a{2}`, `a{2,}`, `a{2,3}`, of a step or a group in parentheses.
+    Repeat { element: Box<Element>, quantifier: Quantifier },
+    /// `not a`.
+    Not(Box<Element>),
+    /// `(…) as g where c`: a group has neither, which is for `sema` to say.
+    Named { element: Box<Element>, alias: Option<Name>, condition: Option<Expr> },
+}
+
+/// How often; `None`: any number of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantifier {
+    pub min: u32,
+    pub max: Option<u32>,
+    /// From `all` or the sign to its end.
+    pub span: Span,
 }
 
 /// An argument of a join: an input with its condition, or a named option.

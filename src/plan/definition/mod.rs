@@ -171,7 +171,7 @@ fn read_columns(keyed: &Keyed, width: usize) -> BTreeSet<usize> {
         return (0..width).collect();
     }
     let mut read = BTreeSet::new();
-    keyed.key.iter().for_each(|e| crate::plan::rewrite::add_columns(e, &mut read));
+    keyed.key.iter().for_each(|e| crate::expr::add_columns(e, &mut read));
     read.extend(keyed.kind.aggregates().iter().flat_map(|a| a.args.iter().copied()));
     if let KeyedKind::Window { windows: Windows::Upstream { start, end }, .. } = &keyed.kind {
         read.extend([*start, *end]);

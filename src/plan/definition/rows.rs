@@ -11,10 +11,11 @@ use super::facts::Facts;
 use crate::connector::spec::{Input, SourceOutput, SourceType};
 use crate::data::{DataType, Field, Schema, Type};
 use crate::expr::Expr;
+use crate::expr::remap;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::parts;
 use crate::plan::physical::{Plan, Step};
-use crate::plan::rewrite::{remap, substitute};
+use crate::plan::rewrite::substitute;
 
 /// An expression with more operands than this is known by its hash where others use it: written out, a
 /// chain of columns that each use the one before twice would have no end.

@@ -10,8 +10,6 @@ mod prune;
 mod push_filters;
 mod share;
 
-use std::collections::BTreeSet;
-
 use crate::expr::Expr;
 use crate::plan::logical::{Node, NodeId, Plan};
 
@@ -50,22 +48,6 @@ pub fn substitute(e: Expr, exprs: &[Expr]) -> Expr {
         Expr::Column { index, .. } => exprs[index].clone(),
         e => e.map_children(&mut |child| substitute(child, exprs)),
     }
-}
-
-/// `e` with every column moved.
-pub fn remap(e: Expr, to: &dyn Fn(usize) -> usize) -> Expr {
-    match e {
-        Expr::Column { index, ty } => Expr::Column { index: to(index), ty },
-        e => e.map_children(&mut |child| remap(child, to)),
-    }
-}
-
-/// Adds the columns that `e` reads.
-pub fn add_columns(e: &Expr, columns: &mut BTreeSet<usize>) {
-    if let Expr::Column { index, .. } = e {
-        columns.insert(*index);
-    }
-    e.for_each_child(&mut |child| add_columns(child, columns));
 }
 
 /// Whether `e` depends on the row's place, which only the source and stateful operators know.

@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 
 use crate::data::{Field, Schema};
 use crate::expr::Expr;
+use crate::expr::{add_columns, remap};
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
-use crate::plan::rewrite::{Rebuilt, add_columns, remap};
+use crate::plan::rewrite::Rebuilt;
 use crate::plan::ties::need_all_columns;
 use crate::sema::hir::{Keyed, KeyedKind, Step, Windows};
 

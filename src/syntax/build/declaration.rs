@@ -156,7 +156,11 @@ fn unindented(rule: Rule, mut parts: Parts<'_>, mut builder: Builder<'_>) -> Dec
                 _ => DeclarationKind::Table { name, source, ops },
             }
         }
-        Rule::pattern_decl => DeclarationKind::Pattern { name },
+        Rule::pattern_decl => {
+            parts.need(Rule::assign);
+            let (body, clauses) = builder.pattern(parts);
+            DeclarationKind::Pattern { name, body, clauses }
+        }
         other => unreachable!("{other:?} is no declaration without a block"),
     }
 }

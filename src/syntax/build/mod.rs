@@ -7,6 +7,7 @@ mod block;
 mod declaration;
 mod expr;
 pub mod ladder;
+mod pattern;
 mod stream;
 
 use std::ops::Range;

@@ -3,7 +3,7 @@
 use pest::iterators::Pair;
 
 use super::Builder;
-use crate::syntax::ast::{JoinArg, Name, Source, SourceKind, StreamOp};
+use crate::syntax::ast::{ElementKind, JoinArg, Name, Source, SourceKind, StreamOp};
 use crate::syntax::grammar::{Parts, Rule};
 
 impl<'r> Builder<'r> {
@@ -28,7 +28,7 @@ impl<'r> Builder<'r> {
                 SourceKind::Join { keyword, args: parts.all(Rule::join_arg).map(|arg| self.join_arg(arg)).collect() }
             }
             Rule::from => self.from(inner),
-            Rule::sequence => self.sequence(inner),
+            Rule::sequence => self.plain_or_pattern(inner),
             other => unreachable!("{other:?} is no source"),
         };
         Source { kind, span }
@@ -46,20 +46,15 @@ impl<'r> Builder<'r> {
     }
 
     /// A lone step with nothing but a name and an alias is a plain source; all else is a pattern.
-    fn sequence(&mut self, pair: Pair<'_, Rule>) -> SourceKind {
-        let mut steps = Parts::of(pair);
-        let mut step = Parts::of(steps.need(Rule::step));
-        let name = step.take(Rule::name);
-        let alias = step.take(Rule::alias);
-        match name {
-            Some(name) if step.peek().is_none() && steps.peek().is_none() => {
-                SourceKind::Named { name: self.name(name), alias: alias.map(|alias| self.alias(alias)) }
-            }
-            Some(_) | None => SourceKind::Pattern,
+    fn plain_or_pattern(&mut self, pair: Pair<'_, Rule>) -> SourceKind {
+        let body = self.sequence(pair);
+        match body.kind {
+            ElementKind::Step { event, alias, condition: None } => SourceKind::Named { name: event, alias },
+            _ => SourceKind::Pattern { body },
         }
     }
 
-    fn alias(&self, pair: Pair<'_, Rule>) -> Name {
+    pub fn alias(&self, pair: Pair<'_, Rule>) -> Name {
         let mut parts = Parts::of(pair);
         parts.need(Rule::kw_as);
         self.name(parts.need(Rule::name))

@@ -1,16 +1,15 @@
 //! Trees as VPL text, on few lines: for `explain` and messages, and to test the parser against.
 //!
 //! The text parses to the same tree. It is not laid out (`format` does that) and has the parentheses
-//! that precedence needs, not those that were written. Patterns are kept in the tree as spans only,
-//! so they are copied from the source.
+//! that precedence needs, not those that were written.
 
 pub mod expr;
+mod pattern;
 
 use std::fmt::{self, Write};
 
 use super::ast::*;
 use super::build::ladder::PRIMARY;
-use crate::diagnostic::Span;
 pub use expr::quoted;
 
 /// A program as text. `source` is the text that it was parsed from.
@@ -77,19 +76,17 @@ impl Writer<'_> {
             }
             DeclarationKind::Stream { name, source, ops } => self.chain("stream", name, source, ops),
             DeclarationKind::Table { name, source, ops } => self.chain("table", name, source, ops),
-            DeclarationKind::Pattern { .. } => {
-                let text = self.copied(declaration.span).to_string();
-                writeln!(self.out, "{text}")
+            DeclarationKind::Pattern { name, body, clauses } => {
+                write!(self.out, "pattern {} = ", name.text)?;
+                self.element(body, 0)?;
+                clauses.iter().try_for_each(|clause| self.clause(clause))?;
+                writeln!(self.out)
             }
             DeclarationKind::Block { keyword, options } => {
                 writeln!(self.out, "{}:", keyword.text)?;
                 self.options(options, 1)
             }
         }
-    }
-
-    fn copied(&self, span: Span) -> &str {
-        self.source.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 
     fn member(&mut self, member: &EventMember) -> fmt::Result {
@@ -187,14 +184,16 @@ impl Writer<'_> {
     fn chain(&mut self, keyword: &str, name: &Name, source: &Source, ops: &[StreamOp]) -> fmt::Result {
         write!(self.out, "{keyword} {} = ", name.text)?;
         self.source(source)?;
-        for op in ops {
-            write!(self.out, "\n    .{}", op.name.text)?;
-            if let Some(alias) = &op.alias {
-                write!(self.out, " as {} ", alias.text)?;
-            }
-            self.args(&op.args)?;
-        }
+        ops.iter().try_for_each(|op| self.operator(op))?;
         writeln!(self.out)
+    }
+
+    fn operator(&mut self, op: &StreamOp) -> fmt::Result {
+        write!(self.out, "\n    .{}", op.name.text)?;
+        if let Some(alias) = &op.alias {
+            write!(self.out, " as {} ", alias.text)?;
+        }
+        self.args(&op.args)
     }
 
     fn source(&mut self, source: &Source) -> fmt::Result {
@@ -232,11 +231,7 @@ impl Writer<'_> {
                 self.out.push(')');
                 Ok(())
             }
-            SourceKind::Pattern => {
-                let text = self.copied(source.span).to_string();
-                self.out.push_str(&text);
-                Ok(())
-            }
+            SourceKind::Pattern { body } => self.element(body, 0),
         }
     }
 
