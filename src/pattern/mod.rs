@@ -9,6 +9,9 @@
 //! What the parts of a pattern mean is written down once, in `docs/patterns.md`, and as a program that can be
 //! read, in `pattern/reference.rs`.
 
+pub mod automaton;
+pub mod program;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
