@@ -311,10 +311,16 @@ impl Pattern {
         }
     }
 
-    /// The same over an input whose column `i` has moved to `to(i)`.
-    pub fn remap(&mut self, to: &dyn Fn(usize) -> usize) {
+    /// Every expression over the columns of the input replaced by `of_row` of it; in conditions its column `i` by
+    /// `to(i)`.
+    pub fn map_rows(&mut self, of_row: &mut dyn FnMut(Expr) -> Expr, to: &dyn Fn(usize) -> usize) {
         let memories = self.memories.len();
         let of_condition = |i: usize| i.checked_sub(memories).map_or(i, |column| memories + to(column));
-        self.map(&mut |e| remap(e, to), &mut |e| remap(e, &of_condition));
+        self.map(of_row, &mut |e| remap(e, &of_condition));
+    }
+
+    /// The same over an input whose column `i` has moved to `to(i)`.
+    pub fn remap(&mut self, to: &dyn Fn(usize) -> usize) {
+        self.map_rows(&mut |e| remap(e, to), to);
     }
 }

@@ -28,6 +28,10 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
         }
         KeyedKind::Distinct { within_ns: None, .. } => Bound::Nothing,
         KeyedKind::Limit { .. } => Bound::KeyCount,
+        KeyedKind::Pattern(pattern) => match pattern.within_ns {
+            Some(within_ns) => Bound::Within { span_ns: within_ns.saturating_add(lateness_ns) },
+            None => Bound::Runs { max: pattern.max_runs },
+        },
     }
 }
 
@@ -35,7 +39,7 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
 pub fn sentence(bound: &Bound, key: bool, capacity: Option<Capacity>) -> String {
     let Some(capacity) = capacity else { return of_itself(bound, key) };
     match bound {
-        Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount => {
+        Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount | Bound::Runs { .. } => {
             format!("{}, and the capacity of {capacity}", of_itself(bound, key))
         }
         Bound::Nothing => format!("the capacity of {capacity}"),
@@ -51,6 +55,8 @@ fn of_itself(bound: &Bound, key: bool) -> String {
         Bound::KeyCount if key => "the number of keys".to_string(),
         Bound::KeyCount => "one entry".to_string(),
         Bound::Nothing | Bound::Growing => "nothing".to_string(),
+        Bound::Runs { max } if key => format!("the number of keys, at most {max} partial matches each"),
+        Bound::Runs { max } => format!("at most {max} partial matches"),
     }
 }
 
@@ -75,14 +81,20 @@ pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
         let OpKind::Keyed(keyed) = &op.kind else { continue };
         let is_unbounded = match bound(keyed, 0) {
             Bound::Nothing => program.settings.state.limits.capacity.is_none(),
-            Bound::Growing => true,
+            // Partial matches that nothing ends hold on to rows, and those with loops to ever more.
+            Bound::Growing | Bound::Runs { .. } => true,
             Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount => false,
         };
         if !is_unbounded {
             continue;
         }
-        let message = format!("nothing bounds the state of `.{}`", op.label);
+        let mut message = format!("nothing bounds the state of `.{}`", op.label);
         let hint = match &keyed.kind {
+            KeyedKind::Pattern(pattern) => {
+                message =
+                    format!("nothing ends partial matches but their number, at most {} per key", pattern.max_runs);
+                "`.within(…)` ends them in event time"
+            }
             KeyedKind::Distinct { .. } => {
                 "`within: 1h` forgets what is older, and a `capacity` in a `state:` block what is beyond it"
             }

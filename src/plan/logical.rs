@@ -16,6 +16,7 @@
 //! | `Keyed` with `Running` | for each row on time, in order of (`time`, `seq`), per key: the key and the aggregates over the rows up to it; `at = time` |
 //! | `Keyed` with `Distinct` | rows on time in order of (`time`, `seq`): those whose value of `by` no row given before with the same key had (within `within`, if there is one) |
 //! | `Keyed` with `Limit` | the first `n` rows on time per key, in order of (`time`, `seq`) |
+//! | `Keyed` with `Pattern` | a row for each match among the rows on time of a key, in order of (`time`, `seq`), or what else it gives of them (`docs/patterns.md`); `time = at =` that of the match's last row, or `within` after its first where it is certain only then |
 //! | `Late` | the input rows of the keyed node `of` that are late for it; `time = at =` the row's place |
 //! | `Timer` | ticks `n = 0, 1, …` at the multiples of the period that the least watermark of the inputs has passed, beginning with the first after its first value |
 //!
@@ -32,6 +33,7 @@
 use crate::connector::spec::Watermark;
 use crate::data::{DataType, Field, Schema, Type};
 use crate::expr::Expr;
+use crate::plan::patterns::pattern_types;
 use crate::sema::hir::{self, Keyed, KeyedKind, ScanId, Step, TypeId, Windows};
 
 pub use crate::sema::hir::{EventType, Scan};
@@ -215,7 +217,7 @@ fn column_types(schema: &Schema) -> Vec<DataType> {
 }
 
 /// Whether two types differ in nothing but in what may be null, which no array depends on.
-fn alike(a: &DataType, b: &DataType) -> bool {
+pub(in crate::plan) fn alike(a: &DataType, b: &DataType) -> bool {
     a.arrow() == b.arrow() && a.unify(b).is_some()
 }
 
@@ -275,6 +277,7 @@ fn keyed_types(keyed: &Keyed, input: &Schema) -> Result<Vec<DataType>, String> {
         KeyedKind::Rows { windows: Windows::Upstream { .. }, .. } => column_types(input),
         KeyedKind::Rows { .. } => column_types(input).into_iter().chain(bounds).collect(),
         KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => column_types(input),
+        KeyedKind::Pattern(pattern) => pattern_types(pattern, &keys.collect::<Vec<_>>(), input)?,
     })
 }
 

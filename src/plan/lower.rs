@@ -10,6 +10,7 @@ use crate::expr::{Aggregate, Expr};
 use crate::plan::bounds::bound;
 use crate::plan::logical::{self, NodeId, Op};
 use crate::plan::order::needs_seq;
+use crate::plan::patterns::delay_ns;
 use crate::plan::physical::{self, Keyed, KeyedKind, StateId, WindowBody};
 use crate::sema::hir::{self, Step};
 
@@ -79,7 +80,7 @@ impl Lowering<'_> {
             Op::Keyed { input, keyed, lateness_ns } => {
                 // Rows that leave a stateful operator are never late: waiting for them would only delay.
                 let lateness_ns = if self.may_be_late[*input] { *lateness_ns } else { 0 };
-                output_delay_ns = lateness_ns;
+                output_delay_ns = delay_ns(keyed, lateness_ns);
                 let keyed = self.keyed(id, keyed, lateness_ns);
                 physical::Op::Keyed { input: self.moved[*input], keyed }
             }
@@ -128,6 +129,7 @@ impl Lowering<'_> {
                 ("distinct", KeyedKind::Distinct { by: by.clone(), within_ns: *within_ns })
             }
             hir::KeyedKind::Limit { n } => ("limit", KeyedKind::Limit { n: *n }),
+            hir::KeyedKind::Pattern(pattern) => ("pattern", KeyedKind::Pattern { pattern: pattern.clone() }),
         };
         let stream = self.plan.nodes[id].stream.clone();
         let next = self.ordinals.entry((stream.clone(), name)).or_insert(0);

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod logical;
 pub mod lower;
 pub mod order;
+pub mod patterns;
 pub mod physical;
 pub mod rewrite;
 pub mod ties;

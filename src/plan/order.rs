@@ -35,8 +35,10 @@ fn is_order_sensitive(keyed: &Keyed) -> bool {
         KeyedKind::Aggregate { windows, aggregates } => {
             windows.is_order_sensitive() || aggregates.iter().any(|a| a.function.is_ordered())
         }
-        KeyedKind::Rows { .. } | KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
-            true
-        }
+        KeyedKind::Rows { .. }
+        | KeyedKind::Running { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern(_) => true,
     }
 }

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::connector::spec::{Source, WatermarkStrategy};
 use crate::data::{DataType, Schema};
 use crate::expr::{Aggregate, Expr};
+use crate::pattern::Pattern;
 use crate::plan::logical::fits;
+use crate::plan::patterns::pattern_types;
 pub use crate::sema::hir::{LogLevel, SortKey, Target, Windows};
 
 pub type NodeId = usize;
@@ -108,6 +110,8 @@ pub enum KeyedKind {
     Distinct { by: Vec<Expr>, within_ns: Option<i64> },
     /// The first `n` rows per key.
     Limit { n: u64 },
+    /// The matches of a pattern among the rows of a key, in event-time order. Output columns: what it gives.
+    Pattern { pattern: Box<Pattern> },
 }
 
 /// What a window gives when it closes.
@@ -135,6 +139,8 @@ pub enum Bound {
     Nothing,
     /// Nothing either, and fewer entries do not help: each grows with every row.
     Growing,
+    /// Partial matches that nothing ends, at most so many per key: `check` warns.
+    Runs { max: u64 },
 }
 
 /// A stream whose rows leave the program.
@@ -234,7 +240,11 @@ impl Plan {
                 let schema = &self.nodes[*input].schema;
                 keyed.key.iter().try_for_each(|e| fits(e, schema))?;
                 let columns = keyed.kind.aggregates().iter().flat_map(|a| a.args.iter().zip(&a.arg_types));
-                columns.into_iter().try_for_each(|(i, ty)| fits(&Expr::column(*i, ty.clone()), schema))
+                columns.into_iter().try_for_each(|(i, ty)| fits(&Expr::column(*i, ty.clone()), schema))?;
+                if let KeyedKind::Pattern { pattern } = &keyed.kind {
+                    pattern_types(pattern, &keyed.key_types(), schema)?;
+                }
+                Ok(())
             }
             Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Ok(()),
         }
@@ -261,7 +271,8 @@ impl KeyedKind {
             | KeyedKind::Running { aggregates } => aggregates,
             KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
             | KeyedKind::Distinct { .. }
-            | KeyedKind::Limit { .. } => &[],
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Pattern { .. } => &[],
         }
     }
 }

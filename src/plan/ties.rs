@@ -35,9 +35,11 @@ fn depends_on_ties(keyed: &Keyed) -> bool {
             Windows::Count { .. } => true,
             Windows::Time { .. } | Windows::Session { .. } | Windows::Upstream { .. } => false,
         },
-        KeyedKind::Rows { .. } | KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
-            true
-        }
+        KeyedKind::Rows { .. }
+        | KeyedKind::Running { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern(_) => true,
     }
 }
 
@@ -106,8 +108,10 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
                 let ways = here(*input);
                 Ways { may_tie: ways.may_tie || ways.may_repeat, ..ways }
             }
-            // A firing has rows of several keys.
-            KeyedKind::Aggregate { .. } | KeyedKind::Rows { .. } => Ways::beginning(None, id, columns(), true),
+            // A firing has rows of several keys, and a row may complete several matches.
+            KeyedKind::Aggregate { .. } | KeyedKind::Rows { .. } | KeyedKind::Pattern(_) => {
+                Ways::beginning(None, id, columns(), true)
+            }
         },
         Op::Late { of } => match &plan.nodes[*of].op {
             Op::Keyed { input, .. } => here(*input),

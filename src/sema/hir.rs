@@ -14,6 +14,7 @@ use crate::data::{DataType, Schema};
 use crate::diagnostic::Span;
 use crate::expr::Expr;
 use crate::expr::aggregate::AggregateFunction;
+use crate::pattern::Pattern;
 
 pub use crate::sema::settings::{Backend, CheckpointOptions, Settings, StateOptions};
 
@@ -162,6 +163,8 @@ pub enum KeyedKind {
     Distinct { by: Vec<Expr>, within_ns: Option<i64> },
     /// The first `n` rows per key.
     Limit { n: u64 },
+    /// The matches of a pattern among the rows of a key.
+    Pattern(Box<Pattern>),
 }
 
 /// An aggregate over expressions of the input.
@@ -248,7 +251,8 @@ pub enum Target {
 }
 
 impl Keyed {
-    /// Calls `visit` on every expression but the key, and stops at the first error.
+    /// Calls `visit` on every expression over the input but the key, and stops at the first error. The conditions of
+    /// a pattern are over more than the input, and are not visited.
     pub fn for_each_expr<'e, E>(&'e self, visit: &mut dyn FnMut(&'e Expr) -> Result<(), E>) -> Result<(), E> {
         match &self.kind {
             KeyedKind::Aggregate { aggregates, .. } | KeyedKind::Running { aggregates } => {
@@ -259,11 +263,12 @@ impl Keyed {
             }
             KeyedKind::Distinct { by, .. } => by.iter().try_for_each(visit),
             KeyedKind::Limit { .. } => Ok(()),
+            KeyedKind::Pattern(pattern) => pattern.row_exprs().try_for_each(visit),
         }
     }
 
-    /// Every expression, the key's too, replaced by `f` of it, and every column of a window from
-    /// upstream by `column` of it.
+    /// Every expression over the input, the key's too, replaced by `f` of it; every column of the input that is
+    /// referred to in another way by `column` of it: those of a window from upstream, and of a pattern's conditions.
     pub fn map(&mut self, f: &mut dyn FnMut(Expr) -> Expr, column: &dyn Fn(usize) -> usize) {
         let mut change = |e: &mut Expr| *e = f(std::mem::replace(e, Expr::EventTime));
         self.key.iter_mut().for_each(&mut change);
@@ -277,6 +282,7 @@ impl Keyed {
             }
             KeyedKind::Distinct { by, .. } => by.iter_mut().for_each(&mut change),
             KeyedKind::Limit { .. } => {}
+            KeyedKind::Pattern(pattern) => pattern.map_rows(f, column),
         }
         if let Some(Windows::Upstream { start, end }) = self.windows_mut() {
             (*start, *end) = (column(*start), column(*end));
@@ -286,14 +292,20 @@ impl Keyed {
     pub fn windows(&self) -> Option<&Windows> {
         match &self.kind {
             KeyedKind::Aggregate { windows, .. } | KeyedKind::Rows { windows, .. } => Some(windows),
-            KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => None,
+            KeyedKind::Running { .. }
+            | KeyedKind::Distinct { .. }
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Pattern(_) => None,
         }
     }
 
     fn windows_mut(&mut self) -> Option<&mut Windows> {
         match &mut self.kind {
             KeyedKind::Aggregate { windows, .. } | KeyedKind::Rows { windows, .. } => Some(windows),
-            KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => None,
+            KeyedKind::Running { .. }
+            | KeyedKind::Distinct { .. }
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Pattern(_) => None,
         }
     }
 }

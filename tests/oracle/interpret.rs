@@ -252,6 +252,7 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
             KeyedKind::Limit { n } => {
                 out.extend(rows.into_iter().take(*n as usize).map(|row| Row { at: row.time, ..row }));
             }
+            KeyedKind::Pattern(_) => unreachable!("the generator makes no patterns"),
         }
     }
     out

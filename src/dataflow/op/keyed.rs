@@ -72,6 +72,7 @@ pub fn keyed<'scope>(
             parts.ordered(logic)
         }
         KeyedKind::Limit { n } => parts.ordered(Limit::new(*n, counters)),
+        KeyedKind::Pattern { .. } => unreachable!("no program with a pattern passes sema yet"),
     }
 }
 
@@ -126,8 +127,10 @@ fn columns_read(keyed: &Keyed) -> Option<Vec<usize>> {
         {
             Some(aggregates.iter().flat_map(|a| a.args.iter().copied()).collect())
         }
-        KeyedKind::Window { .. } | KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
-            None
-        }
+        KeyedKind::Window { .. }
+        | KeyedKind::Running { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern { .. } => None,
     }
 }

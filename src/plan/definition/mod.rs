@@ -18,6 +18,7 @@
 //! Paths are no part of an input. The files behind it are compared one by one.
 
 mod facts;
+mod pattern;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -81,7 +82,8 @@ fn holds_rows(kind: &KeyedKind) -> bool {
         KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
-        | KeyedKind::Limit { .. } => true,
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern { .. } => true,
     }
 }
 
@@ -89,7 +91,10 @@ fn holds_rows(kind: &KeyedKind) -> bool {
 fn is_ordered(kind: &KeyedKind) -> bool {
     match kind {
         KeyedKind::Window { windows, .. } => windows.is_order_sensitive(),
-        KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => true,
+        KeyedKind::Running { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern { .. } => true,
     }
 }
 
@@ -153,6 +158,7 @@ fn add_kind(own: &mut Facts, kind: &KeyedKind, columns: &[Base]) {
             own.add(within, json!(["within", within_ns]));
         }
         KeyedKind::Limit { n } => own.add(format!("limit {n}"), json!(["limit", n])),
+        KeyedKind::Pattern { pattern } => pattern::add(own, pattern, columns),
     }
     for (i, aggregate) in kind.aggregates().iter().enumerate() {
         let args: Vec<String> = aggregate.args.iter().map(|a| columns[*a].name.clone()).collect();
@@ -191,7 +197,8 @@ fn edge_behind(edge: &Edge, schema: &Schema, keyed: &Keyed, given: &Schema, stat
         KeyedKind::Window { body: WindowBody::Aggregate { .. }, .. }
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
-        | KeyedKind::Limit { .. } => Json::Null,
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Pattern { .. } => Json::Null,
     };
     let origin = short(&json!([state.definition.hash(), state.input.hash(), chosen]).to_string());
     let mut out = Edge { sources: edge.sources.clone(), ..Edge::default() };
@@ -206,6 +213,8 @@ fn edge_behind(edge: &Edge, schema: &Schema, keyed: &Keyed, given: &Schema, stat
                 None => json!(["bound", i - keys]),
             }
         }
+        // What it gives is part of the definition.
+        KeyedKind::Pattern { .. } => json!(["given", i]),
         KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. } => match edge.columns.get(i) {

@@ -7,8 +7,9 @@ use crate::data::time::format_duration;
 use crate::plan::bounds::{bound, sentence};
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
-use crate::plan::explain::parts;
+use crate::plan::explain::{parts, pattern};
 use crate::plan::logical::{Node, Op, Plan};
+use crate::plan::patterns::delay_ns;
 use crate::sema::hir::{self, Keyed, KeyedKind, Step};
 use crate::state::options::Capacity;
 
@@ -22,10 +23,18 @@ pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
             let lateness_ns = if late[*input] { *lateness_ns } else { 0 };
             let state = sentence(&bound(keyed, lateness_ns), !keyed.key.is_empty(), capacity);
             let mut facts = vec![format!("state: {state}")];
-            if lateness_ns != 0 {
-                facts.push(format!("delay {}", format_duration(lateness_ns)));
+            match delay_ns(keyed, lateness_ns) {
+                0 => {}
+                i64::MAX => facts.push("delay until the end of the input".to_string()),
+                delay_ns => facts.push(format!("delay {}", format_duration(delay_ns))),
             }
             writeln!(out, "   {}", facts.join("; ")).expect("writing to a string");
+            if let KeyedKind::Pattern(pattern) = &keyed.kind {
+                let schema = &plan.nodes[*input].schema;
+                for detail in pattern::details(pattern, &keyed.key, schema, &node.schema) {
+                    writeln!(out, "   {detail}").expect("writing to a string");
+                }
+            }
         }
         writeln!(out, "   -> {}", parts::columns(&node.schema)).expect("writing to a string");
     }
@@ -103,6 +112,7 @@ pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
             format!("distinct {}{within}", parts::exprs(by, input))
         }
         KeyedKind::Limit { n } => format!("limit {n}"),
+        KeyedKind::Pattern(pattern) => pattern::in_a_line(pattern),
     };
     if keyed.key.is_empty() { what } else { format!("{what} by {}", parts::exprs(&keyed.key, input)) }
 }

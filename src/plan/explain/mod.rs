@@ -8,4 +8,5 @@ pub mod expr;
 pub mod hir;
 pub mod logical;
 pub mod parts;
+pub mod pattern;
 pub mod physical;

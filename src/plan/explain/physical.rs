@@ -8,7 +8,7 @@ use crate::expr::Aggregate;
 use crate::plan::bounds::sentence;
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
-use crate::plan::explain::parts;
+use crate::plan::explain::{parts, pattern};
 use crate::plan::physical::{Keyed, KeyedKind, Node, Op, Plan, Step, WindowBody};
 use crate::state::options::Capacity;
 
@@ -104,7 +104,11 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
             if keyed.keeps_late {
                 facts.push("late rows kept".to_string());
             }
-            vec![facts.join("; ")]
+            let mut lines = vec![facts.join("; ")];
+            if let KeyedKind::Pattern { pattern } = &keyed.kind {
+                lines.extend(pattern::details(pattern, &keyed.key, schema, &node.schema));
+            }
+            lines
         }
         Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Vec::new(),
     }
@@ -153,6 +157,7 @@ fn kind(keyed: &Keyed, input: &Schema) -> String {
             format!("distinct {}{within}", parts::exprs(by, input))
         }
         KeyedKind::Limit { n } => format!("limit {n}"),
+        KeyedKind::Pattern { pattern } => pattern::in_a_line(pattern),
     }
 }
 

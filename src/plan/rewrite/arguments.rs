@@ -21,7 +21,10 @@ pub fn arguments(mut plan: Plan) -> Plan {
                         *input = out.push(Node { op, schema, label: "arguments".to_string(), ..before });
                     }
                 }
-                KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {}
+                KeyedKind::Rows { .. }
+                | KeyedKind::Distinct { .. }
+                | KeyedKind::Limit { .. }
+                | KeyedKind::Pattern(_) => {}
             },
             // Late rows have the operator's input columns, to which some may have been added; whoever
             // reads them expects those of before.

@@ -3,10 +3,11 @@
 
 use crate::data::{Type, Value};
 use crate::expr::Expr;
+use crate::pattern;
 use crate::plan::logical::{Op, Plan};
 use crate::plan::rewrite::Rebuilt;
 use crate::sema::fold::{fold, is_constant};
-use crate::sema::hir::Step;
+use crate::sema::hir::{KeyedKind, Step};
 
 pub fn fold_constants(mut plan: Plan) -> Plan {
     let nodes = std::mem::take(&mut plan.nodes);
@@ -24,7 +25,12 @@ pub fn fold_constants(mut plan: Plan) -> Plan {
                     continue;
                 }
             }
-            Op::Keyed { keyed, .. } => keyed.map(&mut simplified, &|i| i),
+            Op::Keyed { keyed, .. } => {
+                keyed.map(&mut simplified, &|i| i);
+                if let KeyedKind::Pattern(pattern) = &mut keyed.kind {
+                    pattern.steps.iter_mut().for_each(simplify_condition);
+                }
+            }
             Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => {}
         }
         let new = out.push(node);
@@ -35,6 +41,12 @@ pub fn fold_constants(mut plan: Plan) -> Plan {
 
 fn change(e: &mut Expr) {
     *e = simplified(std::mem::replace(e, Expr::EventTime));
+}
+
+/// A condition that is always true is none.
+fn simplify_condition(step: &mut pattern::Step) {
+    let is_true = |e: &Expr| matches!(e, Expr::Literal { value: Value::Bool(true), .. });
+    step.condition = step.condition.take().map(simplified).filter(|e| !is_true(e));
 }
 
 /// The greatest constant parts become literals.

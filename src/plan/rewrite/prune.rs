@@ -1,6 +1,6 @@
 //! Removes columns and nodes that nobody reads, and settles which fields sources decode.
 //!
-//! Aggregates stay, read or not: they are what the operator's state is made of, and that is not to change
+//! Aggregates stay, and what a pattern gives, read or not: they are what the operator's state is made of, and that is not to change
 //! with what is done with its rows further down.
 //!
 //! Which fields a source decodes is settled once, on the plan as it was built: a row must be valid in
@@ -131,6 +131,7 @@ fn keyed_needs(keyed: &Keyed, columns: &BTreeSet<usize>, width: usize, into: &mu
             });
             debug_assert!(visited.is_ok());
         }
+        KeyedKind::Pattern(pattern) => into.extend(pattern.columns()),
     }
 }
 
@@ -275,8 +276,8 @@ fn restored(old: &Node, new: NodeId, moved: &Moved, out: &mut Rebuilt) -> NodeId
 
 fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before: &Moved, width: usize) -> Moved {
     match &mut keyed.kind {
-        KeyedKind::Aggregate { .. } | KeyedKind::Running { .. } => {
-            keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
+        KeyedKind::Aggregate { .. } | KeyedKind::Running { .. } | KeyedKind::Pattern(_) => {
+            keyed.map(&mut |e| at(e, before), &|i| before[i].expect("a column that is read is kept"));
             (0..schema.len()).map(Some).collect()
         }
         KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {

@@ -168,7 +168,8 @@ impl<'a> Chain<'a, '_, '_> {
             KeyedKind::Aggregate { .. }
             | KeyedKind::Running { .. }
             | KeyedKind::Distinct { .. }
-            | KeyedKind::Limit { .. } => false,
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Pattern(_) => false,
         }
     }
 
