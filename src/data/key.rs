@@ -193,6 +193,11 @@ fn encode_str(s: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
+/// Encodes one value so that [`decode_value`] gives back the very value. Not for comparing.
+pub fn encode_exact(value: &Value, out: &mut Vec<u8>) {
+    encode_in_form(value, Form::Exact, out);
+}
+
 /// The column number `position` of the encoded `keys`, whose columns have the types `types`.
 pub fn decode_keys<'a>(keys: impl Iterator<Item = &'a [u8]>, types: &[DataType], position: usize) -> ArrayRef {
     let cells = keys.map(|mut key| {

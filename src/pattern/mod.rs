@@ -10,7 +10,13 @@
 //! read, in `pattern/reference.rs`.
 
 pub mod automaton;
+mod folds;
+pub mod matcher;
+pub mod output;
+pub mod prepared;
 pub mod program;
+pub mod run;
+mod saved;
 
 use std::collections::BTreeSet;
 

@@ -141,6 +141,7 @@ impl Report {
         let late: u64 = self.nodes.iter().map(|n| n.counts.late).sum();
         let errors: u64 = self.nodes.iter().map(|n| n.counts.errors).sum();
         let evicted: u64 = self.nodes.iter().map(|n| n.counts.evicted).sum();
+        let capped: u64 = self.nodes.iter().map(|n| n.counts.capped).sum();
         let malformed: u64 = self.sources.iter().flat_map(|s| s.rejected.malformed.values()).sum();
         json!({
             "stopped": self.stopped.as_ref().map(stop_name),
@@ -148,6 +149,7 @@ impl Report {
             "rows_out": self.outputs.iter().map(|o| o.rows).sum::<u64>(),
             "late": late,
             "evicted": evicted,
+            "capped": capped,
             "malformed": malformed,
             "expr_errors": errors + self.sources.iter().map(|s| s.rejected.filter_errors).sum::<u64>(),
             "sources": sources,
@@ -181,6 +183,10 @@ impl Report {
         for node in self.nodes.iter().filter(|n| n.counts.evicted > 0) {
             let (count, stream, label) = (grouped(node.counts.evicted), &node.stream, &node.label);
             let _ = writeln!(out, "{count} entries of {stream} ({label}) were evicted: there was no room for them");
+        }
+        for node in self.nodes.iter().filter(|n| n.counts.capped > 0) {
+            let (count, stream, label) = (grouped(node.counts.capped), &node.stream, &node.label);
+            let _ = writeln!(out, "{count} partial matches of {stream} ({label}) were dropped: `max_runs` was reached");
         }
         for node in self.nodes.iter().filter(|n| n.counts.errors > 0) {
             let (count, stream, label) = (node.counts.errors, &node.stream, &node.label);
@@ -270,6 +276,7 @@ fn node_json(node: &NodeReport) -> Value {
         "out_of_order_needed_ns": needed,
         "expr_errors": counts.errors,
         "evicted": counts.evicted,
+        "capped": counts.capped,
         "state_entries_peak": counts.state_entries_peak,
         "state_bytes_peak": counts.state_bytes_peak,
         "handed_over": counts.handed_over,

@@ -36,6 +36,7 @@ struct Bucket {
     shortfall_ns: AtomicI64,
     errors: AtomicU64,
     evicted: AtomicU64,
+    capped: AtomicU64,
 }
 
 /// One operator's way to its node's tally, on one worker. It stands in the epoch of what is being counted.
@@ -56,6 +57,9 @@ pub struct Counts {
     /// Entries that a capacity had no room for.
     #[serde(default)]
     pub evicted: u64,
+    /// Partial matches of which a key had too many.
+    #[serde(default)]
+    pub capped: u64,
     pub handed_over: u64,
     pub state_entries_peak: usize,
     pub state_bytes_peak: usize,
@@ -70,6 +74,7 @@ impl Counts {
         self.shortfall_ns = self.shortfall_ns.max(other.shortfall_ns);
         self.errors += other.errors;
         self.evicted += other.evicted;
+        self.capped += other.capped;
         self.handed_over += other.handed_over;
         self.state_entries_peak = self.state_entries_peak.max(other.state_entries_peak);
         self.state_bytes_peak = self.state_bytes_peak.max(other.state_bytes_peak);
@@ -85,6 +90,7 @@ impl Bucket {
             shortfall_ns: self.shortfall_ns.load(Relaxed),
             errors: self.errors.load(Relaxed),
             evicted: self.evicted.load(Relaxed),
+            capped: self.capped.load(Relaxed),
             ..Counts::default()
         }
     }
@@ -98,6 +104,7 @@ impl Bucket {
             shortfall_ns: self.shortfall_ns.swap(0, Relaxed),
             errors: self.errors.swap(0, Relaxed),
             evicted: self.evicted.swap(0, Relaxed),
+            capped: self.capped.swap(0, Relaxed),
             ..Counts::default()
         }
     }
@@ -163,6 +170,12 @@ impl Counters {
 
     pub fn add_evicted(&self, entries: usize) {
         self.bucket().evicted.fetch_add(entries as u64, Relaxed);
+    }
+
+    pub fn add_capped(&self, runs: u64) {
+        if runs > 0 {
+            self.bucket().capped.fetch_add(runs, Relaxed);
+        }
     }
 
     /// Entries that a checkpoint would have written.

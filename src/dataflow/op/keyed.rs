@@ -17,6 +17,7 @@ use super::limit::Limit;
 use super::ordered::{InOrder, Ordered};
 use super::rows::RowsBody;
 use super::running::Running;
+use super::sequence::Sequences;
 use super::session::Sessions;
 use super::tabled::Limited;
 use super::upstream::UpstreamWindows;
@@ -24,6 +25,7 @@ use super::window::TimeWindows;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Core;
 use crate::dataflow::exchange::ByKey;
+use crate::pattern::Gives;
 use crate::plan::physical::{Keyed, KeyedKind, WindowBody, Windows};
 use crate::state::entries::Durable;
 use crate::state::table::ranks::Ranks;
@@ -72,7 +74,12 @@ pub fn keyed<'scope>(
             parts.ordered(logic)
         }
         KeyedKind::Limit { n } => parts.ordered(Limit::new(*n, counters)),
-        KeyedKind::Pattern { .. } => unreachable!("no program with a pattern passes sema yet"),
+        KeyedKind::Pattern { pattern } => match &pattern.gives {
+            Gives::Matches(outputs) | Gives::Timeouts(outputs) => {
+                parts.ordered(Sequences::new(pattern, outputs, keyed.key_types(), counters))
+            }
+            Gives::Trends(_) => unreachable!("sema lets no trends pass yet"),
+        },
     }
 }
 

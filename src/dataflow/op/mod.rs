@@ -19,6 +19,7 @@ pub mod ordered;
 pub mod pauses;
 pub mod rows;
 pub mod running;
+pub mod sequence;
 pub mod session;
 pub mod sink;
 pub mod sliding;

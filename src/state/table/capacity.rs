@@ -22,8 +22,6 @@ pub struct Bounded {
     ranks: Ranks,
     /// Detached slots.
     evicted: Vec<u32>,
-    /// That saved entries were evicted in this generation.
-    gone: Entries,
 }
 
 impl Bounded {
@@ -36,14 +34,14 @@ impl Bounded {
     }
 
     pub fn bytes(&self) -> usize {
-        self.ranks.bytes() + self.gone.bytes()
+        self.ranks.bytes()
     }
 }
 
 impl<S: SubKey> Table<S> {
     /// From now on, entries are evicted beyond the capacity that `ranks` knows.
     pub fn limit_to(&mut self, ranks: Ranks) {
-        self.bounded = Some(Box::new(Bounded { ranks, evicted: Vec::new(), gone: Entries::default() }));
+        self.bounded = Some(Box::new(Bounded { ranks, evicted: Vec::new() }));
     }
 
     /// Whether entries may be evicted.
@@ -82,6 +80,8 @@ impl<S: SubKey> Table<S> {
         let mut section = self.take_out(sub);
         let slot = self.insert(&mut section, hash, entry.key);
         self.sections.insert(sub, section);
+        // Some checkpoint has it.
+        self.entries[slot as usize].home.set_old();
         if let Some(bounded) = &mut self.bounded {
             bounded.ranks.restore(slot, entry.group);
         }
@@ -110,9 +110,10 @@ impl<S: SubKey> Table<S> {
     #[inline(never)]
     pub(super) fn touch_ranked(&mut self, slot: u32) {
         let Some(bounded) = &mut self.bounded else { return };
-        let mark = &mut self.entries[slot as usize].mark;
-        if *mark != self.changes.touched_mark() {
-            *mark = self.changes.touch(*mark, slot, Some(bounded.rank(slot)));
+        let entry = &mut self.entries[slot as usize];
+        if entry.mark != self.changes.touched_mark() {
+            entry.mark = self.changes.touch(entry.mark, slot, Some(bounded.rank(slot)));
+            entry.home.set_old();
         }
         bounded.ranks.use_it(slot);
     }
@@ -132,21 +133,13 @@ impl<S: SubKey> Table<S> {
     }
 
     fn bury(&mut self, victim: u32) {
-        let Some(mut bounded) = self.bounded.take() else { return };
+        let Some(bounded) = &mut self.bounded else { return };
         let (born, group) = bounded.ranks.origin(victim);
-        if self.changes.is_tracked() && born < self.changes.generation() {
-            let mut sub = Vec::new();
-            self.sub(victim).write(&mut sub);
-            bounded.gone.push_tombstone(group, self.key(victim), &sub);
-        }
         bounded.evicted.push(victim);
-        self.bounded = Some(bounded);
-    }
-
-    /// What is gone in the generation that ends, if only changes are saved.
-    pub(super) fn take_gone(&mut self, full: bool) -> Entries {
-        let gone = self.bounded.as_mut().map(|b| std::mem::take(&mut b.gone)).unwrap_or_default();
-        if full { Entries::default() } else { gone }
+        let is_new = born >= self.changes.generation();
+        let mut sub = Vec::new();
+        self.sub(victim).write(&mut sub);
+        self.changes.bury(group, self.entries[victim as usize].key.bytes(), &sub, is_new);
     }
 
     pub(super) fn rank(&self, slot: u32) -> Option<Rank> {

@@ -28,6 +28,8 @@ pub struct Changes {
     /// With the rank that the entry had, where it has one: a use changes that at once.
     due: Vec<(u32, Option<Rank>)>,
     copied: Entries,
+    /// That entries are gone which some checkpoint may have, in this generation.
+    gone: Entries,
 }
 
 /// Which slots may be unsaved of those that the last generation left.
@@ -41,8 +43,8 @@ enum Saving {
 
 impl Default for Changes {
     fn default() -> Self {
-        let (touched, due, copied) = (Vec::new(), Vec::new(), Entries::default());
-        Changes { is_tracked: false, generation: 1, touched, saving: None, due, copied }
+        let (touched, due, copied, gone) = (Vec::new(), Vec::new(), Entries::default(), Entries::default());
+        Changes { is_tracked: false, generation: 1, touched, saving: None, due, copied, gone }
     }
 }
 
@@ -51,14 +53,15 @@ impl Changes {
         self.is_tracked = true;
     }
 
-    /// A generation ends. Of a table of `slots` slots, all are to be saved if `full`; before any of them, that
-    /// those in `gone` are gone, of which some may have come again.
-    pub fn begin_save(&mut self, full: bool, slots: u32, gone: Entries) {
+    /// A generation ends. Of a table of `slots` slots, all are to be saved if `full`; else those that were touched,
+    /// and before any of them what is gone, of which some may have come again.
+    pub fn begin_save(&mut self, full: bool, slots: u32) {
         if cfg!(feature = "checked") {
             assert!(self.due.is_empty() && self.saving.is_none(), "a generation ends when the last one is saved");
             assert!(self.copied.is_empty(), "what was copied for the last one is saved with it");
         }
-        self.copied = gone;
+        let gone = std::mem::take(&mut self.gone);
+        self.copied = if full { Entries::default() } else { gone };
         let touched = std::mem::take(&mut self.touched);
         self.saving = Some(if full { Saving::All(0..slots) } else { Saving::Touched(touched) });
         self.generation += 1;
@@ -121,6 +124,18 @@ impl Changes {
     pub fn doom(&mut self, slot: u32, rank: Option<Rank>) -> Mark {
         self.due.push((slot, rank));
         self.saved_mark()
+    }
+
+    /// An entry is gone that was made in an earlier generation, or else `is_new`.
+    pub fn bury(&mut self, group: u16, key: &[u8], sub: &[u8], is_new: bool) {
+        if self.is_tracked && !is_new {
+            self.gone.push_tombstone(group, key, sub);
+        }
+    }
+
+    /// What is gone up to now, for whoever saves entries before the generation ends.
+    pub fn take_gone(&mut self) -> Entries {
+        std::mem::take(&mut self.gone)
     }
 
     #[inline]

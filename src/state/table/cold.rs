@@ -343,9 +343,12 @@ impl<S: SubKey> Table<S> {
         victims.iter().for_each(|&slot| self.detach(self.sub(slot), slot));
     }
 
-    /// What was saved ahead of the generation's end.
+    /// What is saved ahead of the generation's end, after what was gone before: it may have come again.
     pub fn take_ahead(&mut self) -> Entries {
-        self.cold.as_mut().map(|cold| std::mem::take(&mut cold.ahead)).unwrap_or_default()
+        let Some(cold) = self.cold.as_mut().filter(|cold| !cold.ahead.is_empty()) else { return Entries::default() };
+        let mut all = self.changes.take_gone();
+        all.append(std::mem::take(&mut cold.ahead));
+        all
     }
 
     /// Appends up to `limit` entries of the scratch, where everything is saved; tells whether that were all.

@@ -74,16 +74,27 @@ struct Entry {
     key: Key,
 }
 
-/// The number of a slot's section, and whether the slot was used since the last look for what to spill: in
-/// one number, since there are as many as there are keys.
+/// The number of a slot's section, whether the slot was used since the last look for what to spill, and whether it is
+/// new: in one number, since there are as many as there are keys.
 #[derive(Clone, Copy, Debug)]
 struct Home(u32);
 
 impl Home {
     const RECENT: u32 = 1 << 31;
+    const NEW: u32 = 1 << 30;
 
     fn section(self) -> usize {
-        (self.0 & !Home::RECENT) as usize
+        (self.0 & !(Home::RECENT | Home::NEW)) as usize
+    }
+
+    /// Whether the entry was made in the generation in which it was last touched.
+    fn is_new(self) -> bool {
+        self.0 & Home::NEW != 0
+    }
+
+    #[inline]
+    fn set_old(&mut self) {
+        self.0 &= !Home::NEW;
     }
 
     #[inline]
@@ -136,8 +147,7 @@ impl<S: SubKey> Table<S> {
     /// Ends a generation: what [`Self::save`] saves is as it is now, the slots touched in the generation, or
     /// all if `full`.
     pub fn begin_save(&mut self, full: bool) {
-        let gone = self.take_gone(full);
-        self.changes.begin_save(full, self.entries.len() as u32, gone);
+        self.changes.begin_save(full, self.entries.len() as u32);
     }
 
     /// Appends up to `limit` entries as `encode` writes them, beside those that were copied meanwhile; tells
@@ -193,7 +203,28 @@ impl<S: SubKey> Table<S> {
         }
         if entry.mark != self.changes.touched_mark() {
             entry.mark = self.changes.touch(entry.mark, slot, None);
+            entry.home.set_old();
         }
+    }
+
+    /// The value of a slot is about to change by itself: it is saved again, and counts as no use.
+    pub fn change(&mut self, slot: u32) {
+        let rank = self.rank(slot);
+        let entry = &mut self.entries[slot as usize];
+        if entry.mark != self.changes.touched_mark() {
+            entry.mark = self.changes.touch(entry.mark, slot, rank);
+            entry.home.set_old();
+        }
+    }
+
+    /// [Detaches](Self::detach) a slot whose entry is over before its expiry.
+    pub fn remove(&mut self, sub: S, group: u16, slot: u32) {
+        let entry = &self.entries[slot as usize];
+        let is_new = entry.home.is_new() && entry.mark == self.changes.touched_mark();
+        let mut bytes = Vec::new();
+        sub.write(&mut bytes);
+        self.changes.bury(group, entry.key.bytes(), &bytes, is_new);
+        self.detach(sub, slot);
     }
 
     /// A slot is about to go.
@@ -284,8 +315,11 @@ impl<S: SubKey> Table<S> {
     }
 
     fn insert(&mut self, section: &mut Slots, hash: u64, key: &[u8]) -> u32 {
-        let mark = if self.is_fetching { self.changes.saved_mark() } else { self.changes.touched_mark() };
-        let entry = Entry { hash, mark, home: Home(section.number), key: Key::new(key) };
+        let (mark, new) = match self.is_fetching {
+            true => (self.changes.saved_mark(), 0),
+            false => (self.changes.touched_mark(), Home::NEW),
+        };
+        let entry = Entry { hash, mark, home: Home(section.number | new), key: Key::new(key) };
         self.heap_bytes += entry.key.heap_bytes();
         let slot = match self.free.pop() {
             Some(slot) => {
