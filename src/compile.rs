@@ -137,4 +137,6 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 #[cfg(test)]
+mod pattern_tests;
+#[cfg(test)]
 mod tests;

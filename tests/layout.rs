@@ -22,7 +22,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("pattern", &["data", "expr"]),
     ("sema", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector"]),
     ("plan", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector", "sema"]),
-    ("compile", &["data", "diagnostic", "syntax", "expr", "connector", "sema", "plan"]),
+    ("compile", &["data", "diagnostic", "syntax", "expr", "pattern", "connector", "sema", "plan"]),
     ("dataflow", &["failpoint", "data", "expr", "pattern", "state", "checkpoint", "connector", "plan"]),
     (
         "runtime",

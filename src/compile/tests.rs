@@ -24,7 +24,7 @@ impl Surroundings for Files {
 
 const SENSOR: &str = "event S:\n    at: timestamp\n    zone: str\n    value: float\n    n: int\n    note: str?\n\n";
 
-fn compiled(text: &str) -> Compilation {
+pub(super) fn compiled(text: &str) -> Compilation {
     let environment =
         Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
     compile("t.vpl", text.to_string(), environment)

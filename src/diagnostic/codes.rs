@@ -118,6 +118,19 @@ codes! {
     MISPLACED_AGGREGATE "E0414" "an aggregate stands outside `.aggregate`";
     NESTED_AGGREGATE "E0415" "an aggregate stands inside another";
     UNAGGREGATED_FIELD "E0416" "a field stands in `.aggregate` outside any aggregate";
+    BAD_NEGATION "E0417" "`not` of a pattern stands where nothing delimits it, or is of more than a step";
+    WITHIN_NEEDED "E0418" "a pattern whose matches only time can settle has no `within`";
+    BAD_QUANTIFIER "E0419" "no number of rows satisfies a quantifier";
+    PATTERN_TOO_LARGE "E0420" "a pattern has too many steps";
+    NEVER_TRUE "E0421" "no row can fit a step of a pattern";
+    NOT_BOUND "E0422" "a step of a pattern is referred to where it cannot have taken a row";
+    MANY_ROWS "E0423" "a step that takes many rows is used as one row";
+    CAPTURE_ALONE "E0424" "an alias of a pattern stands where a value is needed";
+    NAMED_GROUP "E0425" "a group of a pattern has an alias or a condition";
+    NO_MATCH_FIELDS "E0426" "nothing says which fields a match has";
+    MISPLACED_OPTION "E0427" "an option of patterns does not stand directly behind a pattern";
+    MISPLACED_TIMEOUT "E0428" "`.timeout()` does not stand directly behind a pattern";
+    BAD_TREND "E0429" "`.trend_aggregate` of a pattern or an expression that it cannot count";
 
     UNKNOWN_OPTION "E0501" "an option of that name does not exist";
     BAD_OPTION "E0502" "the value of an option is of the wrong type or out of range";
@@ -139,6 +152,7 @@ codes! {
     NO_LATE_ROWS "W0106" "`.allowed_lateness` where no row can be late";
     UNUSED_INPUT "W0107" "an input that no stream reads";
     NOT_SAVED "W0108" "the program says how its state is saved, and nothing says where";
+    UNUSED_PATTERN "W0109" "a pattern that no stream uses";
 }
 
 #[cfg(test)]

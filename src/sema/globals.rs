@@ -7,7 +7,9 @@ use crate::expr::{Expr, FunctionRef};
 use crate::sema::fold::fold;
 use crate::sema::typer::{Place, Typer, check_functions};
 use crate::sema::types::{TypeDecl, Types};
-use crate::syntax::ast::{self, Arg, BlockOption, DeclarationKind, FnBody, Name, Param, StreamOp, TypeExpr};
+use crate::syntax::ast::{
+    self, Arg, BlockOption, DeclarationKind, Element, FnBody, Name, Param, PatternClause, StreamOp, TypeExpr,
+};
 
 /// The declarations of all files.
 #[derive(Default)]
@@ -20,6 +22,7 @@ pub struct Globals<'a> {
     pub bad_functions: BTreeSet<String>,
     pub connectors: BTreeMap<String, ConnectorDecl<'a>>,
     pub streams: Vec<StreamDecl<'a>>,
+    pub patterns: Vec<PatternDecl<'a>>,
     /// `window:` blocks.
     pub window_options: Vec<&'a [BlockOption]>,
     /// `state:` and `checkpoint:` blocks; there may be one of each.
@@ -56,6 +59,13 @@ pub struct StreamDecl<'a> {
     pub ops: &'a [StreamOp],
 }
 
+#[derive(Clone, Copy)]
+pub struct PatternDecl<'a> {
+    pub name: &'a Name,
+    pub body: &'a Element,
+    pub clauses: &'a [PatternClause],
+}
+
 type ConstDecl<'a> = (&'a Name, Option<&'a TypeExpr>, &'a ast::Expr);
 
 /// Collects the declarations of `files` (imported ones first) and checks all but the streams.
@@ -88,7 +98,9 @@ pub fn collect<'a>(files: &'a [ast::Program], findings: &mut Vec<Diagnostic>) ->
             }
             DeclarationKind::Stream { name, source, ops } => globals.streams.push(StreamDecl { name, source, ops }),
             DeclarationKind::Table { name, .. } => not_supported(findings, name, "tables"),
-            DeclarationKind::Pattern { name, .. } => not_supported(findings, name, "patterns"),
+            DeclarationKind::Pattern { name, body, clauses } => {
+                globals.patterns.push(PatternDecl { name, body, clauses });
+            }
             DeclarationKind::Block { keyword, options } => match keyword.text.as_str() {
                 "window" => globals.window_options.push(options),
                 "state" => globals.state_blocks.push(Block { keyword, options }),

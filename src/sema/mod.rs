@@ -16,6 +16,7 @@ pub mod globals;
 pub mod hir;
 pub mod inputs;
 mod ops;
+mod pattern;
 pub mod row;
 pub mod settings;
 mod source;
@@ -31,6 +32,8 @@ use crate::sema::globals::{Globals, StreamDecl};
 use crate::sema::hir::{Output, ScanId, Source, Stream, StreamId, Target};
 use crate::sema::inputs::{CommandInput, InputTable, Surroundings};
 use crate::sema::ops::{Chain, Defaults, Origin};
+use crate::sema::pattern::Uses;
+use crate::sema::source::Start;
 use crate::syntax::ast;
 
 /// The place of what is not in the program.
@@ -67,10 +70,12 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
         path: Vec::new(),
         streams: Vec::new(),
         origins: Vec::new(),
+        uses: Uses::default(),
     };
     for decl in &globals.streams {
         analyzer.stream(decl);
     }
+    analyzer.finish_patterns();
     analyzer.settle_outputs();
     let Analyzer { inputs, mut findings, streams, .. } = analyzer;
     if globals.streams.is_empty() && findings.is_empty() {
@@ -118,6 +123,7 @@ struct Analyzer<'a, 'e> {
     streams: Vec<Stream>,
     /// By stream: what its readers must know of where its rows come from.
     origins: Vec<Origin>,
+    uses: Uses<'a>,
 }
 
 impl<'a> Analyzer<'a, '_> {
@@ -148,10 +154,14 @@ impl<'a> Analyzer<'a, '_> {
 
     fn build(&mut self, decl: &StreamDecl<'a>) -> Option<(Stream, Origin)> {
         let errors = self.errors();
-        let (source, row, origin, ops) = self.source(decl)?;
+        let Start { source, row, origin, ops, pattern } = self.source(decl)?;
         let source_schema = row.schema.clone();
         let mut chain =
             Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
+        let ops = match &pattern {
+            Some(opening) => chain.matches(opening, ops)?,
+            None => ops,
+        };
         for op in ops {
             if chain.read(op).is_none() && !Chain::keeps_rows(op) {
                 return None;
@@ -168,6 +178,10 @@ impl<'a> Analyzer<'a, '_> {
         if let Some(hir::WatermarkChange { on: Some((_, _, span)), .. }) = &watermark {
             self.check_replayable(&source, *span);
         }
+        let sound = pattern.as_ref().is_none_or(|p| p.sound) && self.errors() == errors;
+        if let Some(opening) = &pattern {
+            self.note_aliases(&opening.scope, sound);
+        }
         let stream = Stream {
             name: decl.name.text.clone(),
             span: decl.name.span,
@@ -179,7 +193,7 @@ impl<'a> Analyzer<'a, '_> {
             schema,
             outputs,
         };
-        (self.errors() == errors).then_some((stream, end))
+        sound.then_some((stream, end))
     }
 
     fn errors(&self) -> usize {
@@ -188,15 +202,21 @@ impl<'a> Analyzer<'a, '_> {
 
     /// Rows need a time: their own, their format's, or the arrival clock's.
     fn check_event_time(&mut self, decl: &StreamDecl<'a>, source: &Source, strategy: WatermarkStrategy, on: bool) {
-        let Source::Event { ty, scans } = source else { return };
-        let ty = &self.inputs.types[*ty];
-        let timed = ty.time.is_some() || on || strategy == WatermarkStrategy::ProcessingTime;
-        if timed || scans.iter().all(|s| self.inputs.has_format_time(*s)) {
-            return;
+        match source {
+            Source::Event { ty, scans } => {
+                let ty = &self.inputs.types[*ty];
+                let timed = ty.time.is_some() || on || strategy == WatermarkStrategy::ProcessingTime;
+                if timed || scans.iter().all(|s| self.inputs.has_format_time(*s)) {
+                    return;
+                }
+                let message = format!("`{}` has no event time", ty.name);
+                let found = Diagnostic::error(codes::NO_EVENT_TIME, decl.source.span, message);
+                self.findings
+                    .push(found.with_hint("give it a field of type `timestamp`, or a line `time: expression`"));
+            }
+            Source::Merge(inputs) => inputs.iter().for_each(|i| self.check_event_time(decl, &i.source, strategy, on)),
+            Source::Stream(_) | Source::Timer { .. } | Source::Late { .. } => {}
         }
-        let message = format!("`{}` has no event time", ty.name);
-        let found = Diagnostic::error(codes::NO_EVENT_TIME, decl.source.span, message);
-        self.findings.push(found.with_hint("give it a field of type `timestamp`, or a line `time: expression`"));
     }
 
     /// A type has one event time in one scan of its input: a second one needs a second scan.

@@ -11,12 +11,20 @@ use crate::sema::arguments::Constants;
 use crate::sema::globals::{Globals, StreamDecl};
 use crate::sema::hir::{MergeInput, OpKind, Source, StreamId};
 use crate::sema::ops::Origin;
+use crate::sema::pattern::Opening;
 use crate::sema::row::{Alias, Row};
 use crate::sema::typer::coerce;
-use crate::syntax::ast::{self, Name, SourceKind, StreamOp};
+use crate::syntax::ast::{self, Element, ElementKind, Name, SourceKind, StreamOp};
 
 /// A source, the rows that it gives, and the operators that are left to read.
-type Start<'a> = (Source, Row, Origin, &'a [StreamOp]);
+pub(super) struct Start<'a> {
+    pub source: Source,
+    pub row: Row,
+    pub origin: Origin,
+    pub ops: &'a [StreamOp],
+    /// The pattern that the rows are matched against.
+    pub pattern: Option<Opening<'a>>,
+}
 
 impl<'a> Analyzer<'a, '_> {
     pub(super) fn source(&mut self, decl: &StreamDecl<'a>) -> Option<Start<'a>> {
@@ -24,10 +32,14 @@ impl<'a> Analyzer<'a, '_> {
             && first.name.text == "late"
         {
             let (source, row) = self.late(name, first)?;
-            return Some((source, row, Origin { stateful: true, watermarked: false }, rest));
+            let origin = Origin { stateful: true, watermarked: false };
+            return Some(Start { source, row, origin, ops: rest, pattern: None });
+        }
+        if let Some(start) = self.pattern_stream(decl) {
+            return start;
         }
         let (source, row, origin) = self.start(decl.source)?;
-        Some((source, row, origin, decl.ops))
+        Some(Start { source, row, origin, ops: decl.ops, pattern: None })
     }
 
     fn start(&mut self, source: &'a ast::Source) -> Option<(Source, Row, Origin)> {
@@ -50,7 +62,7 @@ impl<'a> Analyzer<'a, '_> {
                 Some((Source::Timer { period_ns }, Row::new(schema), origin))
             }
             SourceKind::Join { .. } => self.not_supported(source.span, "joins"),
-            SourceKind::Pattern { .. } => self.not_supported(source.span, "patterns"),
+            SourceKind::Pattern { .. } => self.not_supported(source.span, "patterns as a part of a source"),
         }
     }
 
@@ -61,7 +73,7 @@ impl<'a> Analyzer<'a, '_> {
     }
 
     /// A stream or event type; streams have their names to themselves, so the order does not matter.
-    fn named(&mut self, name: &Name) -> Option<(Source, Schema, Origin)> {
+    pub(super) fn named(&mut self, name: &Name) -> Option<(Source, Schema, Origin)> {
         let globals = self.globals;
         if let Some(decl) = globals.streams.iter().find(|s| s.name.text == name.text) {
             let id = self.stream(decl)?;
@@ -204,19 +216,37 @@ pub fn for_each_stream(source: &Source, visit: &mut dyn FnMut(StreamId)) {
 
 /// The names that streams read and nobody declares: event types to be sampled.
 pub fn undeclared(globals: &Globals<'_>) -> BTreeSet<String> {
-    fn collect(source: &ast::Source, globals: &Globals<'_>, names: &mut BTreeSet<String>) {
+    fn collect(source: &ast::Source, names: &mut BTreeSet<String>) {
         match &source.kind {
             SourceKind::Named { name, .. } | SourceKind::From { event: name, .. } => {
-                let stream = globals.streams.iter().any(|s| s.name.text == name.text);
-                if !stream && !globals.types.is_event(&name.text) {
-                    names.insert(name.text.clone());
-                }
+                names.insert(name.text.clone());
             }
-            SourceKind::Merge { inputs } => inputs.iter().for_each(|i| collect(i, globals, names)),
-            SourceKind::Join { .. } | SourceKind::Timer { .. } | SourceKind::Pattern { .. } => {}
+            SourceKind::Merge { inputs } => inputs.iter().for_each(|i| collect(i, names)),
+            SourceKind::Join { .. } | SourceKind::Timer { .. } => {}
+            SourceKind::Pattern { body } => collect_steps(body, names),
+        }
+    }
+    fn collect_steps(element: &Element, names: &mut BTreeSet<String>) {
+        match &element.kind {
+            ElementKind::Step { event, .. } => {
+                names.insert(event.text.clone());
+            }
+            ElementKind::Sequence(members) | ElementKind::And(members) | ElementKind::Or(members) => {
+                members.iter().for_each(|m| collect_steps(m, names));
+            }
+            ElementKind::Repeat { element, .. } | ElementKind::Not(element) | ElementKind::Named { element, .. } => {
+                collect_steps(element, names);
+            }
         }
     }
     let mut names = BTreeSet::new();
-    globals.streams.iter().for_each(|s| collect(s.source, globals, &mut names));
+    globals.streams.iter().for_each(|s| collect(s.source, &mut names));
+    globals.patterns.iter().for_each(|p| collect_steps(p.body, &mut names));
+    let streams = globals.streams.iter().map(|s| s.name);
+    let patterns = globals.patterns.iter().map(|p| p.name);
+    streams.chain(patterns).for_each(|name| {
+        names.remove(&name.text);
+    });
+    names.retain(|name| !globals.types.is_event(name));
     names
 }

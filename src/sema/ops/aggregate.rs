@@ -97,13 +97,13 @@ impl<'a> Chain<'a, '_, '_> {
 }
 
 /// The field that is nothing but a part of the key.
-fn field_of(fields: &[(String, Expr)], part: usize) -> Option<String> {
+pub fn field_of(fields: &[(String, Expr)], part: usize) -> Option<String> {
     let is_part = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == part);
     fields.iter().find(|(_, e)| is_part(e)).map(|(n, _)| n.clone())
 }
 
 /// `count()` → `count`, `avg(value)` → `avg_value`; a part of the key has its own name.
-fn default_name(e: &AstExpr) -> Option<String> {
+pub fn default_name(e: &AstExpr) -> Option<String> {
     match &e.kind {
         ExprKind::Call { function, args } if aggregate(&function.text).is_some() => {
             match args.first().map(|a| plain_name(&a.value)) {

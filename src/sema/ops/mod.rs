@@ -23,10 +23,12 @@ use crate::sema::row::{Row, is_hidden};
 use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast::{self, StreamOp};
 
+pub use aggregate::{default_name, field_of};
+pub use stateless::plain_name;
 pub use time::{Defaults, read_defaults};
 
 /// All operators that a stream may have, for suggestions.
-const OPERATORS: [&str; 23] = [
+const OPERATORS: [&str; 28] = [
     "where",
     "filter",
     "select",
@@ -49,6 +51,11 @@ const OPERATORS: [&str; 23] = [
     "log",
     "enrich",
     "within",
+    "strategy",
+    "after_match",
+    "max_runs",
+    "timeout",
+    "trend_aggregate",
     "on",
 ];
 
@@ -74,7 +81,7 @@ pub struct Chain<'a, 'f, 'g> {
     /// `.window(…)` that no operator has used yet.
     pending: Option<Pending>,
     /// Whether rows are the results of an aggregate, so that `.having` makes sense.
-    aggregated: bool,
+    pub(super) aggregated: bool,
     pub lateness: Option<(i64, Span)>,
     pub watermark: Option<(WatermarkChange, Span)>,
     /// Where `.emit` stood, and its `as` name.
@@ -152,7 +159,21 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             "emit" => self.emit(op),
             "to" => self.to(op),
             "enrich" => self.not_supported(op, "`.enrich` is"),
-            "within" | "strategy" | "after_match" | "max_runs" => self.not_supported(op, "patterns are"),
+            "within" | "strategy" | "after_match" | "max_runs" => {
+                let message = format!("`.{name}` is an option of a pattern, and stands directly behind one");
+                self.error(codes::MISPLACED_OPTION, op.span, message);
+                None
+            }
+            "timeout" => {
+                let message = "`.timeout()` follows the name of a pattern or of a stream of its matches directly";
+                self.error(codes::MISPLACED_TIMEOUT, op.span, message);
+                None
+            }
+            "trend_aggregate" => {
+                let message = "`.trend_aggregate` counts the matches of a pattern, and stands behind one";
+                self.error(codes::BAD_TREND, op.span, message);
+                None
+            }
             "on" => self.not_supported(op, "joins are"),
             _ => self.unknown(op),
         }
@@ -175,6 +196,10 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     fn not_supported(&mut self, op: &StreamOp, what: &str) -> Option<()> {
         self.error(codes::NOT_SUPPORTED, op.name.span, format!("{what} not supported yet"));
         None
+    }
+
+    pub(super) fn is_operator(&self, name: &str) -> bool {
+        OPERATORS.contains(&name)
     }
 
     /// Whether an operator that was wrong leaves the rows as they would have been: then what follows can
@@ -210,7 +235,13 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         self.findings.push(Diagnostic::error(code, span, message));
     }
 
-    fn error_with_hint(&mut self, code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn error_with_hint(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.findings.push(Diagnostic::error(code, span, message).with_hint(hint));
     }
 
@@ -227,19 +258,25 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         Typer::new(self.globals, Place::Row(&self.row), self.findings).condition(e, what)
     }
 
-    fn step(&mut self, label: impl Into<String>, span: Span, step: Step) {
+    pub(super) fn step(&mut self, label: impl Into<String>, span: Span, step: Step) {
         let schema = self.row.schema.clone();
         self.ops.push(Op { label: label.into(), span, kind: OpKind::Step(step), schema });
     }
 
-    fn keyed(&mut self, label: impl Into<String>, span: Span, kind: KeyedKind, schema: Schema) {
+    pub(super) fn keyed(&mut self, label: impl Into<String>, span: Span, kind: KeyedKind, schema: Schema) {
         let keyed = Keyed { key: self.row.key(), kind };
         self.row.schema = schema.clone();
         self.ops.push(Op { label: label.into(), span, kind: OpKind::Keyed(keyed), schema });
     }
 
     /// Replaces the columns of the rows.
-    fn project(&mut self, label: &str, span: Span, fields: Vec<(String, Expr)>, hidden: Vec<(String, Expr)>) {
+    pub(super) fn project(
+        &mut self,
+        label: &str,
+        span: Span,
+        fields: Vec<(String, Expr)>,
+        hidden: Vec<(String, Expr)>,
+    ) {
         let all = fields.into_iter().chain(hidden);
         let (names, exprs): (Vec<String>, Vec<Expr>) = all.unzip();
         let schema = Schema::new(names.into_iter().zip(&exprs).map(|(n, e)| Field::new(n, e.data_type())).collect());
@@ -274,7 +311,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         Origin { stateful, watermarked: self.origin.watermarked && !stateful }
     }
 
-    fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {
+    pub(super) fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {
         let found = fields.iter().any(|(n, _)| n == name);
         if found {
             self.error(codes::DUPLICATE_FIELD, span, format!("two fields are named `{name}`"));

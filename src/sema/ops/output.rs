@@ -8,17 +8,23 @@ use crate::syntax::ast::{Arg, ExprKind, StreamOp};
 
 impl<'a> Chain<'a, '_, '_> {
     pub(super) fn emit(&mut self, op: &'a StreamOp) -> Option<()> {
+        self.begin_emit(op)?;
+        if !op.args.is_empty() {
+            let fields = self.fields(&op.args)?;
+            let hidden = self.hidden();
+            self.project("emit", op.span, fields, hidden);
+        }
+        Some(())
+    }
+
+    /// Notes that the stream is an output.
+    pub(in crate::sema) fn begin_emit(&mut self, op: &'a StreamOp) -> Option<()> {
         if let Some((first, _)) = &self.emitted {
             let found = Diagnostic::error(codes::GIVEN_TWICE, op.span, "a stream has one `.emit`");
             self.findings.push(found.with_label(*first, "the first one is here"));
             return None;
         }
         self.emitted = Some((op.span, op.alias.as_ref().map(|a| a.text.clone())));
-        if !op.args.is_empty() {
-            let fields = self.fields(&op.args)?;
-            let hidden = self.hidden();
-            self.project("emit", op.span, fields, hidden);
-        }
         Some(())
     }
 

@@ -182,7 +182,7 @@ impl<'a> Chain<'a, '_, '_> {
         name
     }
 
-    pub(super) fn arguments(&mut self, op: &'a StreamOp, takes: &Takes<'_>) -> Option<Arguments<'a>> {
+    pub(in crate::sema) fn arguments(&mut self, op: &'a StreamOp, takes: &Takes<'_>) -> Option<Arguments<'a>> {
         let what = format!("`.{}`", op.name.text);
         let code = codes::BAD_OPERATOR_ARGUMENTS;
         Arguments::read(what, op.span, &op.args, takes, code, self.findings)
@@ -190,7 +190,7 @@ impl<'a> Chain<'a, '_, '_> {
 }
 
 /// The last part of `field` or `record.member`.
-pub(super) fn plain_name(e: &AstExpr) -> Option<String> {
+pub fn plain_name(e: &AstExpr) -> Option<String> {
     match &e.kind {
         ExprKind::Name(name) => Some(name.clone()),
         ExprKind::Field { name, .. } => Some(name.text.clone()),

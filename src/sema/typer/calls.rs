@@ -31,12 +31,20 @@ impl Typer<'_, '_> {
             let args: Vec<&ast::Expr> = args.iter().map(|a| &a.value).collect();
             return self.coalesce(&args);
         }
+        if let Some(found) = self.capture_call(function, args, span) {
+            return found;
+        }
         let in_group = matches!(self.place, Place::Group(_)) && self.inlining.is_empty();
+        let in_pattern = self.captures().is_some();
         let scalar = FunctionRef::by_name(name);
         match (aggregate(name), scalar) {
             // What is both, such as `max`, is the scalar function where it has several arguments.
             (Some(_), Some(scalar)) if args.len() > 1 => self.scalar(scalar, args, span),
             (Some(entry), _) if in_group => self.aggregate(entry, args, span),
+            (Some(_), Some(scalar)) if self.is_of_single_values(|typer| typer.takes(scalar, args)) => {
+                self.scalar(scalar, args, span)
+            }
+            (Some(entry), _) if in_pattern => self.capture_aggregate(entry, args, span),
             (Some(_), Some(scalar)) if self.takes(scalar, args) => self.scalar(scalar, args, span),
             (Some(_), _) => {
                 self.misplaced_aggregate(name, span);
@@ -145,14 +153,26 @@ impl Typer<'_, '_> {
         span: Span,
     ) -> Option<hir::AggregateCall> {
         let typed = self.typed_args(args)?;
+        let fields: Vec<(usize, Field)> = row.visible().map(|(i, f)| (i, f.clone())).collect();
+        self.resolved_aggregate(entry, &fields, typed, span)
+    }
+
+    /// The aggregate of typed arguments over rows with these fields, which stand at these columns.
+    pub(super) fn resolved_aggregate(
+        &mut self,
+        entry: &AggregateEntry,
+        fields: &[(usize, Field)],
+        typed: Vec<Expr>,
+        span: Span,
+    ) -> Option<hir::AggregateCall> {
         let types: Vec<DataType> = typed.iter().map(Expr::data_type).collect();
         let constants: Vec<Option<Value>> = typed.iter().map(constant).collect();
-        let fields: Vec<Field> = row.visible().map(|(_, f)| f.clone()).collect();
-        match (entry.resolve)(&AggregateCall { args: &types, constants: &constants, row: &fields }) {
+        let row: Vec<Field> = fields.iter().map(|(_, f)| f.clone()).collect();
+        match (entry.resolve)(&AggregateCall { args: &types, constants: &constants, row: &row }) {
             Ok(ResolvedAggregate { function, args: widened, result }) => {
                 let whole_rows = function == AggregateFunction::CollectRows;
-                let args: Vec<Expr> =
-                    if whole_rows { row.visible().map(|(i, _)| row.column(i)).collect() } else { typed };
+                let column = |(i, f): &(usize, Field)| Expr::column(*i, f.data_type.clone());
+                let args: Vec<Expr> = if whole_rows { fields.iter().map(column).collect() } else { typed };
                 let args = args.into_iter().zip(&widened).map(|(e, t)| coerce(e, &t.ty)).collect();
                 Some(hir::AggregateCall { function, args, ty: result })
             }

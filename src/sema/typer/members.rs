@@ -10,7 +10,7 @@ use crate::syntax::ast::{self, ExprKind, Name};
 impl Typer<'_, '_> {
     pub(super) fn member(&mut self, base: &ast::Expr, name: &Name, optional: bool) -> Option<Expr> {
         if let ExprKind::Name(alias) = &base.kind
-            && let Some(found) = self.aliased(alias, name)
+            && let Some(found) = self.aliased(base, alias, name)
         {
             return found;
         }
@@ -55,7 +55,7 @@ impl Typer<'_, '_> {
     }
 
     /// `e.field` where `e` is the alias of the row; `None` when it is not.
-    fn aliased(&mut self, alias: &str, name: &Name) -> Option<Option<Expr>> {
+    fn aliased(&mut self, base: &ast::Expr, alias: &str, name: &Name) -> Option<Option<Expr>> {
         if !self.inlining.is_empty() {
             return None;
         }
@@ -63,6 +63,7 @@ impl Typer<'_, '_> {
             Place::Constant => return None,
             Place::Row(row) => *row,
             Place::Group(group) => group.row,
+            Place::Captures(_) => return self.capture_field(base, alias, name),
         };
         let known = row.alias.as_ref().filter(|a| a.name == alias)?;
         known.used.set(true);

@@ -5,10 +5,12 @@
 //! strings become concatenations, implicit widening becomes a cast.
 
 pub mod calls;
+pub mod captures;
 mod functions;
 pub mod members;
 mod names;
 pub mod operators;
+mod taken;
 
 use crate::data::{DataType, Type, Value};
 use crate::diagnostic::{Code, Diagnostic, Span, codes};
@@ -18,6 +20,7 @@ use crate::sema::hir::AggregateCall;
 use crate::sema::row::Row;
 use crate::syntax::ast::{self, ExprKind, StrPart};
 
+use captures::Captures;
 pub use functions::check_functions;
 
 /// Types the expressions of one place of the program.
@@ -41,6 +44,8 @@ pub enum Place<'a> {
     Row(&'a Row),
     /// In `.aggregate`: over the group's key, its window and its aggregates.
     Group(Group<'a>),
+    /// In a pattern: over the rows that its steps take.
+    Captures(Captures<'a>),
 }
 
 /// What an expression in `.aggregate` may refer to.
@@ -69,7 +74,7 @@ impl<'t, 'a> Typer<'t, 'a> {
     pub fn into_aggregates(self) -> Vec<AggregateCall> {
         match self.place {
             Place::Group(group) => group.aggregates,
-            Place::Constant | Place::Row(_) => Vec::new(),
+            Place::Constant | Place::Row(_) | Place::Captures(_) => Vec::new(),
         }
     }
 

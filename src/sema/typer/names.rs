@@ -39,6 +39,11 @@ impl Typer<'_, '_> {
                         return None;
                     }
                 }
+                Place::Captures(_) => {
+                    if let Some(found) = self.capture_name(name, span) {
+                        return found;
+                    }
+                }
             }
         }
         match self.globals.consts.get(name) {
@@ -63,7 +68,7 @@ impl Typer<'_, '_> {
         found
     }
 
-    fn no_window_word(&mut self, word: &str, span: Span) {
+    pub(super) fn no_window_word(&mut self, word: &str, span: Span) {
         match word {
             "key" => self.report_with_hint(
                 codes::NO_WINDOW_NAME,
@@ -105,6 +110,10 @@ impl Typer<'_, '_> {
                 Place::Constant => {}
                 Place::Row(row) => fields.extend(row.field_names()),
                 Place::Group(group) => fields.extend(group.row.field_names()),
+                Place::Captures(captures) => {
+                    let step = captures.step().map(|step| &captures.scope.steps[step].row);
+                    fields.extend(step.iter().flat_map(|row| row.field_names()));
+                }
             }
             known.extend(WORDS);
         }
@@ -112,7 +121,9 @@ impl Typer<'_, '_> {
         let message = match (&self.place, self.inlining.is_empty()) {
             (Place::Constant, true) => format!("there is no constant `{name}`"),
             (_, false) => format!("`{name}` is neither a parameter nor a constant"),
-            (Place::Row(_) | Place::Group(_), true) => format!("there is no field or constant `{name}`"),
+            (Place::Row(_) | Place::Group(_) | Place::Captures(_), true) => {
+                format!("there is no field or constant `{name}`")
+            }
         };
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => Some(format!("did you mean `{near}`?")),
