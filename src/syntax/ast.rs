@@ -192,7 +192,8 @@ pub enum PatternClause {
     Operator(StreamOp),
 }
 
-/// A part of a pattern.
+/// A part of a pattern; its span has the parentheses around it, and neither the sign nor the `not` that stands at
+/// them, which belong to the repetition and the negation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Element {
     pub kind: ElementKind,

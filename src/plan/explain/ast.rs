@@ -14,7 +14,7 @@ pub fn text(files: &[Program], sources: &Sources) -> String {
         if files.len() > 1 {
             out += &format!("# {}\n", sources.name(file));
         }
-        out += &write_program(program, sources.text(file));
+        out += &write_program(program);
     }
     out
 }

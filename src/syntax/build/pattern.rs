@@ -58,18 +58,22 @@ impl Builder<'_> {
     }
 
     fn step(&mut self, pair: Pair<'_, Rule>) -> Element {
-        let span = self.span(&pair);
+        let whole = self.span(&pair);
         let mut parts = Parts::of(pair);
         let negated = parts.take(Rule::kw_not).is_some();
         let all = parts.take(Rule::kw_all).map(|all| Quantifier { min: 1, max: None, span: self.span(&all) });
         let name = parts.take(Rule::name).map(|name| self.name(name));
-        let group = match name {
-            Some(_) => None,
-            None => Some(self.sequence(Parts::of(parts.need(Rule::group)).all(Rule::sequence).next().expect("a body"))),
-        };
+        let group = if name.is_none() { Some(self.group(parts.need(Rule::group))) } else { None };
         let quantifier = parts.take(Rule::quantifier).map(|quantifier| self.quantifier(quantifier));
-        let alias = parts.take(Rule::alias).map(|alias| self.alias(alias));
-        let condition = parts.take(Rule::condition).map(|condition| self.only_expr(condition));
+        let mut span = name.as_ref().map_or(whole, |name| name.span);
+        span = group.as_ref().map_or(span, |group| group.span);
+        // Both are the step's own, although a quantifier stands between.
+        let (alias, condition) = (parts.take(Rule::alias), parts.take(Rule::condition));
+        for own in alias.iter().chain(&condition) {
+            span = span.to(self.span(own));
+        }
+        let alias = alias.map(|alias| self.alias(alias));
+        let condition = condition.map(|condition| self.only_expr(condition));
         let kind = match (name, group) {
             (Some(event), _) => ElementKind::Step { event, alias, condition },
             (None, Some(group)) if alias.is_none() && condition.is_none() => group.kind,
@@ -78,13 +82,22 @@ impl Builder<'_> {
         };
         let mut element = Element { kind, span };
         for quantifier in quantifier.into_iter().chain(all) {
+            let span = element.span.to(quantifier.span);
             let kind = ElementKind::Repeat { element: Box::new(element), quantifier };
             element = Element { kind, span };
         }
         if negated {
-            element = Element { kind: ElementKind::Not(Box::new(element)), span };
+            element = Element { kind: ElementKind::Not(Box::new(element)), span: whole };
         }
         element
+    }
+
+    /// What stands in the parentheses, with the span of both.
+    fn group(&mut self, pair: Pair<'_, Rule>) -> Element {
+        let span = self.span(&pair);
+        let mut parts = Parts::of(pair);
+        parts.need(Rule::lparen);
+        Element { span, ..self.sequence(parts.need(Rule::sequence)) }
     }
 
     /// More than fit a count are as many as fit: both are too many.

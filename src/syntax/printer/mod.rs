@@ -28,7 +28,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     let mut reports = Reports::new(0);
     let tokens = scan(text, &mut reports);
     let lines = layout(text, &tokens, &mut reports);
-    let spacing = spacing(text, &tokens);
+    let spacing = spacing(text, &tokens, &lines);
     let mut printer = Printer { text, tokens: &tokens, spacing, page: Page::default(), printed: 0, open: Vec::new() };
     printer.block(&lines, 0);
     printer.comments(tokens.len(), 0);
@@ -231,7 +231,7 @@ impl Printer<'_> {
         for entry in entries {
             self.own_lines(&entry.comments_before, open, indent + INDENT);
             self.page.line(indent + INDENT, false);
-            let hang = if self.has_if(entry.code) { INDENT } else { 0 };
+            let hang = if self.has_if(entry.code) || self.is_sequence(entry.code) { INDENT } else { 0 };
             self.items(entry.code, 1, hang);
             if many {
                 self.page.write(",");
@@ -339,9 +339,14 @@ impl Printer<'_> {
         self.items(rest, tail, hang);
     }
 
-    /// Where a long line is broken: before `then` and `else`, or else before `and` and `or`.
+    /// Where a long line is broken: before the arrows of a pattern, before `then` and `else`, or else before `and`
+    /// and `or`.
     fn break_words(&self, items: &[Item]) -> Vec<usize> {
-        let words: &[&str] = if self.has_if(items) { &["then", "else"] } else { &["and", "or"] };
+        let words: &[&str] = match () {
+            () if self.is_sequence(items) => &["->"],
+            () if self.has_if(items) => &["then", "else"],
+            () => &["and", "or"],
+        };
         let is_break = |at: &usize| match (&items[*at - 1], &items[*at]) {
             (before, Item::Token(i)) => words.contains(&self.word(*i)) && self.word(last_token(before)) != ".",
             (_, Item::Group { .. }) => false,
@@ -353,8 +358,14 @@ impl Printer<'_> {
         items.iter().any(|item| matches!(item, Item::Token(i) if self.word(*i) == "if"))
     }
 
+    /// Whether items are steps of a pattern, one after the other; a function has an arrow, too.
+    fn is_sequence(&self, items: &[Item]) -> bool {
+        let is = |item: &Item, word: &str| matches!(item, Item::Token(i) if self.word(*i) == word);
+        items.iter().any(|item| is(item, "->")) && !items.first().is_some_and(|first| is(first, "fn"))
+    }
+
     fn is_comma(&self, item: &Item) -> bool {
-        matches!(item, Item::Token(i) if self.word(*i) == ",")
+        matches!(item, Item::Token(i) if self.word(*i) == "," && !self.spacing.quantifier[*i])
     }
 
     fn is_comment(&self, item: &Item) -> bool {

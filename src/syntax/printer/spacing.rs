@@ -4,6 +4,7 @@
 //! and only white space changes. What a token is (a minus or a sign, a quantifier or a product, a
 //! slice's colon or a name's) follows from its neighbours and its brackets.
 
+use crate::syntax::layout::Line;
 use crate::syntax::scan::{Token, TokenKind};
 
 /// Words after which an operand begins: a bracket after them is not a call, a minus is a sign.
@@ -27,17 +28,20 @@ struct Bracket {
     quantifier: bool,
 }
 
-/// The spacing of a file's tokens.
-pub fn spacing(text: &str, tokens: &[Token]) -> Spacing {
+/// The spacing of a file's tokens, which are laid out in declarations.
+pub fn spacing(text: &str, tokens: &[Token], lines: &[Line]) -> Spacing {
     let count = tokens.len();
     let mut spacing =
         Spacing { gap: vec![false; count], trailing_comma: vec![false; count], quantifier: vec![false; count] };
     let mut brackets: Vec<Bracket> = Vec::new();
     let code: Vec<usize> = (0..count).filter(|i| !tokens[*i].is_comment()).collect();
+    let mut begins = vec![false; count];
+    lines.iter().for_each(|line| begins[line.tokens.start] = true);
     // Comments do not change what the tokens around them are.
     let mut gaps = vec![true; count];
     for (at, &i) in code.iter().enumerate() {
-        let near = Near { text, tokens, code: &code, at };
+        let ends = code.get(at + 1).is_none_or(|next| begins[*next]);
+        let near = Near { text, tokens, code: &code, at, ends };
         if tokens[i].kind == TokenKind::Open {
             let quantifier = near.is_quantifier();
             let word = near.word(0);
@@ -69,6 +73,8 @@ struct Near<'a> {
     tokens: &'a [Token],
     code: &'a [usize],
     at: usize,
+    /// Whether the declaration ends with it.
+    ends: bool,
 }
 
 impl Near<'_> {
@@ -108,8 +114,8 @@ impl Near<'_> {
 
     fn is_quantifier(&self) -> bool {
         let closes = |offset| self.word(offset) == "}";
+        // The keys of a map are strings.
         self.word(0) == "{"
-            && self.operand_before()
             && self.kind(1) == Some(TokenKind::Number)
             && (closes(2) || self.word(2) == "," && (closes(3) || closes(4)))
     }
@@ -119,9 +125,8 @@ impl Near<'_> {
         match self.word(0) {
             "?" => true,
             "+" | "*" => {
-                let ends =
-                    matches!(self.word(1), "->" | "as" | "where" | "and" | "or" | ")" | "," | "." | "within" | "");
-                ends || self.word(1) == "partition" && self.word(2) == "by"
+                let follows = matches!(self.word(1), "->" | "as" | "where" | "and" | "or" | ")" | "," | "." | "within");
+                self.ends || follows || self.word(1) == "partition" && self.word(2) == "by"
             }
             _ => false,
         }

@@ -12,33 +12,40 @@ use super::ast::*;
 use super::build::ladder::PRIMARY;
 pub use expr::quoted;
 
-/// A program as text. `source` is the text that it was parsed from.
-pub fn write_program(program: &Program, source: &str) -> String {
+/// A program as text.
+pub fn write_program(program: &Program) -> String {
     let mut out = String::new();
     for declaration in &program.declarations {
         // Writing to a string cannot fail.
-        let _ = Writer { out: &mut out, source }.declaration(declaration);
+        let _ = Writer { out: &mut out }.declaration(declaration);
     }
+    out
+}
+
+/// A part of a pattern as text.
+#[cfg(test)]
+pub fn write_element(element: &Element) -> String {
+    let mut out = String::new();
+    let _ = Writer { out: &mut out }.element(element, 0);
     out
 }
 
 /// An expression as text.
 pub fn write_expr(expr: &Expr) -> String {
     let mut out = String::new();
-    let _ = Writer { out: &mut out, source: "" }.expr(expr, 0);
+    let _ = Writer { out: &mut out }.expr(expr, 0);
     out
 }
 
 /// A type as text.
 pub fn write_type(ty: &TypeExpr) -> String {
     let mut out = String::new();
-    let _ = Writer { out: &mut out, source: "" }.type_expr(ty);
+    let _ = Writer { out: &mut out }.type_expr(ty);
     out
 }
 
 struct Writer<'a> {
     out: &'a mut String,
-    source: &'a str,
 }
 
 impl Writer<'_> {
