@@ -113,9 +113,33 @@ impl Place<'_> {
         let previous = self.next.checked_sub(1);
         let (found, before) = (self.text(Some(self.next)), self.text(previous));
         let after = self.text(Some(self.next + 1));
-        self.symbol_hint(found, before, after, rules)
+        self.pattern_hint(found, before, rules)
+            .or_else(|| self.symbol_hint(found, before, after, rules))
             .map(str::to_string)
             .or_else(|| self.word_hint(found, before, after, rules))
+    }
+
+    /// Where a pattern's steps could go on.
+    fn pattern_hint(&self, found: &str, before: &str, rules: &[Rule]) -> Option<&'static str> {
+        let in_list = rules.contains(&Rule::comma) && self.first_word() == "pattern";
+        if found == "->" && in_list {
+            return Some("in `SEQ(…)` steps are separated by commas");
+        }
+        if !rules.contains(&Rule::step_op) {
+            return None;
+        }
+        Some(match found {
+            "," | "=>" | "~>" | "~" | "followed" => "the next step of a pattern stands behind `->`",
+            "+" | "*" | "?" | "{" if matches!(before, "+" | "*" | "?" | "}") => {
+                "a step has one quantifier; what is repeated is repeated in parentheses: `(A+)?`"
+            }
+            "+" | "*" | "?" | "{" => "a quantifier stands behind the type: `A+ as a`",
+            "(" if before == "SEQ" => {
+                "`SEQ(…)` is a named pattern's: `pattern P = SEQ(…)`; here steps are joined by `->`"
+            }
+            "(" if before.eq_ignore_ascii_case("seq") => "the list of steps is written `SEQ(…)`",
+            _ => return None,
+        })
     }
 
     fn symbol_hint(&self, found: &str, before: &str, after: &str, rules: &[Rule]) -> Option<&'static str> {
@@ -254,7 +278,8 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         comma => (0, "`,`"),
         colon => (5, "`:`"),
         assign => (0, "`=`"),
-        arrow => (5, "`->`"),
+        count => (1, "a count"),
+        arrow | step_op => (5, "`->`"),
         infix | is_null | kw_is => (6, OPERATOR),
         EOI => (5, END_OF_LINE),
         kw_then => (0, "`then`"),
@@ -280,7 +305,7 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         WHITESPACE | COMMENT | word_char | reserved | kw_event | kw_type | kw_const | kw_fn | kw_import
         | kw_connector | kw_stream | kw_table | kw_pattern | kw_and | kw_or | kw_cast | kw_join | kw_merge
         | kw_timer | kw_seq | dot | qdot | quest | digits | exponent | clock | zone | escape | ftext_double
-        | ftext_single | field | subscript | primary | if_ahead | skipped | step_op | not_all | plus | star
+        | ftext_single | field | subscript | primary | if_ahead | as_ahead | skipped | not_all | plus | star
         | quantifier | seq | event_header | event_member | event_time | type_decl | const_decl | fn_decl
         | fn_header | signature | import_decl | connector_decl | stream_decl | table_decl | pattern_decl
         | block_header | option | let_line | return_line | if_header | elif_header | else_header => return None,

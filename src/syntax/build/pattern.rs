@@ -110,9 +110,9 @@ impl Builder<'_> {
             Some(Rule::star) => (0, None),
             Some(Rule::quest) => (0, Some(1)),
             _ => {
-                let min = count(parts.need(Rule::int));
+                let min = count(parts.need(Rule::count));
                 match parts.take(Rule::comma) {
-                    Some(_) => (min, parts.take(Rule::int).map(count)),
+                    Some(_) => (min, parts.take(Rule::count).map(count)),
                     None => (min, Some(min)),
                 }
             }
