@@ -45,7 +45,7 @@ pub fn compile(path: &str, text: String, environment: Environment<'_>) -> Compil
     out.diagnostics.extend(bounds::unbounded(&program));
     out.diagnostics.sort_by_key(|d| (d.span.file, d.span.start));
     let built = build::build(&program);
-    let logical = rewrite::rewrite(built);
+    let logical = rewrite::rewrite(built, program.settings.state.limits.capacity.is_some());
     let physical = lower::lower(&logical);
     if cfg!(any(debug_assertions, feature = "checked", test))
         && let Err(reason) = physical.validate()

@@ -32,10 +32,74 @@ impl Graph {
             .expect("writing to a string");
     }
 
+    /// A box beside the node `of`, for the states of its automaton.
+    pub fn cluster(&mut self, of: usize, title: &str) -> Cluster<'_> {
+        let title = quoted(title);
+        let text = format!("  subgraph cluster_n{of} {{\n    label={title};\n    node [shape=circle];\n");
+        self.text += &text;
+        Cluster { text: &mut self.text, of }
+    }
+
     pub fn finish(mut self) -> String {
         self.text.push_str("}\n");
         self.text
     }
+}
+
+/// What a state of an automaton is to a match.
+#[derive(Clone, Copy)]
+pub enum Shape {
+    State,
+    Match,
+    /// A match when its time has passed.
+    WaitingMatch,
+}
+
+/// An automaton that is written as it grows.
+pub struct Cluster<'g> {
+    text: &'g mut String,
+    of: usize,
+}
+
+impl Cluster<'_> {
+    fn line(&mut self, text: String) {
+        writeln!(self.text, "    {text}").expect("writing to a string");
+    }
+
+    pub fn state(&mut self, id: usize, name: &str, shape: Shape) {
+        let shape = match shape {
+            Shape::State => "",
+            Shape::Match => ", shape=doublecircle",
+            Shape::WaitingMatch => ", shape=doublecircle, style=dashed",
+        };
+        let (of, label) = (self.of, quoted_name(name));
+        self.line(format!("n{of}_{id} [label={label}{shape}];"));
+    }
+
+    /// The place of runs that a negation has ended.
+    pub fn end(&mut self) {
+        self.line(format!("n{}_end [label=\"\", shape=point];", self.of));
+    }
+
+    pub fn taken(&mut self, from: usize, to: usize, label: &str) {
+        let (of, label) = (self.of, quoted_name(label));
+        self.line(format!("n{of}_{from} -> n{of}_{to} [label={label}];"));
+    }
+
+    pub fn ended(&mut self, from: usize, label: &str) {
+        let (of, label) = (self.of, quoted_name(label));
+        self.line(format!("n{of}_{from} -> n{of}_end [label={label}, style=dotted];"));
+    }
+
+    /// Ties the automaton to its node.
+    pub fn finish(self) {
+        let of = self.of;
+        writeln!(self.text, "  }}\n  n{of} -> n{of}_0 [style=dashed, arrowhead=none];").expect("writing to a string");
+    }
+}
+
+fn quoted_name(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Lines of a label are set left-aligned.

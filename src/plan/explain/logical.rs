@@ -49,6 +49,9 @@ pub fn dot(plan: &Plan) -> String {
     let mut graph = Graph::new("logical");
     for (id, node) in plan.nodes.iter().enumerate() {
         graph.node(id, &node.stream, &operator(plan, node));
+        if let Op::Keyed { keyed: Keyed { kind: KeyedKind::Pattern(pattern), .. }, .. } = &node.op {
+            pattern::draw(&mut graph, id, pattern);
+        }
         node.op.inputs().iter().for_each(|from| graph.edge(*from, id));
     }
     for output in &plan.outputs {
@@ -114,7 +117,18 @@ pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
         KeyedKind::Limit { n } => format!("limit {n}"),
         KeyedKind::Pattern(pattern) => pattern::in_a_line(pattern),
     };
-    if keyed.key.is_empty() { what } else { format!("{what} by {}", parts::exprs(&keyed.key, input)) }
+    if keyed.key.is_empty() {
+        return what;
+    }
+    let key = parts::exprs(&keyed.key, input);
+    match &keyed.kind {
+        KeyedKind::Pattern(_) => format!("{what}, partitioned by {key}{}", pattern::found(&keyed.key, input)),
+        KeyedKind::Aggregate { .. }
+        | KeyedKind::Rows { .. }
+        | KeyedKind::Running { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. } => format!("{what} by {key}"),
+    }
 }
 
 fn calls(aggregates: &[hir::AggregateCall], input: &Schema) -> String {

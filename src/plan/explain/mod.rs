@@ -2,6 +2,7 @@
 //! to tell two plans apart.
 
 pub mod ast;
+mod automaton;
 pub mod dataflow;
 mod dot;
 pub mod expr;

@@ -3,11 +3,14 @@
 use crate::data::time::format_duration;
 use crate::data::{Field, Schema};
 use crate::expr::Expr;
+use crate::pattern::automaton::Automaton;
+use crate::pattern::program::{Compared, General, Program, StepProgram};
 use crate::pattern::{
-    AfterMatch, Call, Gives, MAX_RUNS_DEFAULT, Memory, MemoryValue, Node, Output, Pattern, Selection, Trend,
+    AfterMatch, Call, Gives, MAX_RUNS_DEFAULT, Memory, MemoryValue, Node, Output, Pattern, Selection, Slot, Trend,
 };
+use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
-use crate::plan::explain::parts;
+use crate::plan::explain::{automaton, parts};
 
 /// `pattern l -> t1 -> ts+ -> not Logout within 5m, skip_till_next, next_row`.
 pub fn in_a_line(pattern: &Pattern) -> String {
@@ -43,14 +46,13 @@ pub fn after_match(after_match: AfterMatch) -> &'static str {
     }
 }
 
-/// A line for each step that has a condition, and one for what it gives, under the names of `output`.
+/// How each step's condition is evaluated, the automaton, and what it gives, under the names of `output`.
 pub fn details(pattern: &Pattern, key: &[Expr], input: &Schema, output: &Schema) -> Vec<String> {
-    let of_conditions = condition_schema(pattern, input);
-    let line = |step: &crate::pattern::Step| {
-        let condition = step.condition.as_ref()?;
-        Some(format!("{} where {}", step.name, expr(condition, &of_conditions)))
-    };
-    let mut lines: Vec<String> = pattern.steps.iter().filter_map(line).collect();
+    let mut lines = Vec::new();
+    if let Ok(program) = Program::new(pattern) {
+        lines.extend(program.steps.iter().map(|step| conditions(pattern, &program, step, input)));
+        lines.extend(automaton::text(pattern, &program.automaton));
+    }
     let named = |(value, field): (String, &Field)| match value == field.name {
         true => value,
         false => format!("{}: {value}", field.name),
@@ -63,6 +65,44 @@ pub fn details(pattern: &Pattern, key: &[Expr], input: &Schema, output: &Schema)
     };
     lines.push(format!("{what}: {}", values.collect::<Vec<_>>().join(", ")));
     lines
+}
+
+/// Whether the planner found the key: one that the program gives is in columns of its own.
+pub fn found(key: &[Expr], input: &Schema) -> &'static str {
+    let given = |e: &Expr| match e {
+        Expr::Column { index, .. } => input.fields.get(*index).is_some_and(|f| f.name.starts_with("$key")),
+        _ => false,
+    };
+    if key.iter().all(given) { "" } else { " (found)" }
+}
+
+/// Draws its automaton beside node `id`.
+pub fn draw(graph: &mut Graph, id: usize, pattern: &Pattern) {
+    if let Ok(automaton) = Automaton::new(&pattern.root) {
+        automaton::draw(graph, id, pattern, &automaton);
+    }
+}
+
+/// What is asked of the rows of a step, by how often it is evaluated.
+fn conditions(pattern: &Pattern, program: &Program, step: &StepProgram, input: &Schema) -> String {
+    let remembered = |i: usize| memory(pattern, &program.memories[i], input);
+    let compared = |c: &Compared| format!("{} {} {}", expr(&c.left, input), c.op.symbol(), remembered(c.memory));
+    let general = |g: &General| {
+        let field = |slot: &Slot| match slot {
+            Slot::Memory(i) => Field::new(remembered(*i), program.memories[*i].data_type()),
+            Slot::Column(i) => input.fields[*i].clone(),
+        };
+        expr(&g.expr, &Schema::new(g.of.iter().map(field).collect()))
+    };
+    let classes: [(&str, Vec<String>); 3] = [
+        ("once per batch", step.local.iter().map(|e| expr(e, input)).collect()),
+        ("compared with what was taken", step.compared.iter().map(compared).collect()),
+        ("per partial match", step.general.iter().map(general).collect()),
+    ];
+    let asked = classes.into_iter().filter(|(_, list)| !list.is_empty());
+    let asked: Vec<String> = asked.map(|(how, list)| format!("{how}: {}", list.join(", "))).collect();
+    let asked = if asked.is_empty() { "every row".to_string() } else { asked.join("; ") };
+    format!("step {}, {asked}", step.name)
 }
 
 /// The columns that a condition is over: what is remembered, then those of the input.

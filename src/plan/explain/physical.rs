@@ -53,6 +53,9 @@ pub fn dot(plan: &Plan, capacity: Option<Capacity>) -> String {
             label += &format!("\n{detail}");
         }
         graph.node(id, &node.stream, &label);
+        if let Op::Keyed { keyed: Keyed { kind: KeyedKind::Pattern { pattern }, .. }, .. } = &node.op {
+            pattern::draw(&mut graph, id, pattern);
+        }
         node.op.inputs().iter().for_each(|from| graph.edge(*from, id));
     }
     for output in &plan.outputs {
@@ -90,7 +93,14 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
             let exchange = if keyed.key.is_empty() {
                 "to one worker".to_string()
             } else {
-                format!("exchange by {}", parts::exprs(&keyed.key, schema))
+                let found = match &keyed.kind {
+                    KeyedKind::Pattern { .. } => pattern::found(&keyed.key, schema),
+                    KeyedKind::Window { .. }
+                    | KeyedKind::Running { .. }
+                    | KeyedKind::Distinct { .. }
+                    | KeyedKind::Limit { .. } => "",
+                };
+                format!("exchange by {}{found}", parts::exprs(&keyed.key, schema))
             };
             let state = &keyed.state;
             let mut facts = vec![

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod fold;
+mod partition_patterns;
 mod projections;
 mod prune;
 mod push_filters;
@@ -18,11 +19,13 @@ pub use prune::settle_fields;
 /// One rewrite.
 type Pass = fn(Plan) -> Plan;
 
-/// All rewrites, in order.
-pub fn rewrite(mut plan: Plan) -> Plan {
-    let passes: [(&str, Pass); 9] = [
+/// All rewrites, in order, of a program in which a capacity bounds the state or not.
+pub fn rewrite(mut plan: Plan, has_capacity: bool) -> Plan {
+    let partition = if has_capacity { |plan| plan } else { partition_patterns::partition_patterns };
+    let passes: [(&str, Pass); 10] = [
         ("fields", settle_fields),
         ("fold", fold::fold_constants),
+        ("patterns", partition),
         ("share", share::share),
         ("filters", push_filters::push_filters),
         ("arguments", arguments::arguments),
