@@ -225,3 +225,33 @@ fn a_step_may_be_of_a_stream_and_a_pattern_of_patterns() {
     assert!(matches!(inputs[0].source, Source::Stream(_)), "{inputs:?}");
     assert_eq!(stream(&program, "Q").schema.fields[0].data_type, Type::Float.required());
 }
+
+#[test]
+fn a_stream_may_give_a_named_pattern_its_options() {
+    let program = program(
+        "pattern N = SEQ(A as a, not A where x > a.x)
+stream P = N.partition_by(user).within(1m).emit(user, a.x)
+stream T = N.timeout().within(2m).emit(rows_taken, a.user)",
+    );
+    let within = |name| pattern_of(stream(&program, name)).within_ns;
+    assert_eq!((within("P"), within("T")), (Some(60_000_000_000), Some(120_000_000_000)));
+}
+
+#[test]
+fn a_pattern_of_more_steps_than_a_word_has_bits_is_rejected() {
+    let steps = |n: usize| vec!["A"; n].join(" -> ");
+    let found = |n| {
+        let made = compiled(&format!("{TYPES}stream P = A as a -> {} .within(1h).emit(a.x)", steps(n)));
+        made.diagnostics.iter().map(|d| format!("{} {}", d.code, d.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(63), [""; 0]);
+    assert_eq!(found(64), ["E0420 the pattern has 65 steps, more than 64"]);
+}
+
+#[test]
+fn members_of_types_that_nobody_declares_are_sampled() {
+    let made = compiled("pattern N = SEQ(X as x, Y as y)\nstream P = N.emit(x.a, y.b)");
+    let found: Vec<String> = made.diagnostics.iter().map(|d| d.message.clone()).collect();
+    let sampled = |name: &str| format!("`{name}` is not declared, and there is no input to sample");
+    assert_eq!(found, [sampled("X"), sampled("Y")]);
+}

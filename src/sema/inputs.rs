@@ -316,7 +316,11 @@ impl<'e, 'a> InputTable<'e, 'a> {
 
     fn nearest_source<'n>(&'n self, name: &str, seen: &'n [String]) -> Option<&'n str> {
         let streams = self.globals.streams.iter().map(|s| s.name.text.as_str());
-        nearest(name, self.globals.types.event_names().chain(streams).chain(seen.iter().map(String::as_str)))
+        let patterns = self.globals.patterns.iter().map(|p| p.name.text.as_str());
+        nearest(
+            name,
+            self.globals.types.event_names().chain(streams).chain(patterns).chain(seen.iter().map(String::as_str)),
+        )
     }
 
     fn sample(&mut self, scan: ScanId) -> Result<Vec<SampledType>, String> {
