@@ -79,7 +79,7 @@ impl Automaton {
             builder.steps.iter().map(|step| State { step: *step, ..State::default() }).collect();
         let end = Frontier { moves: Vec::new(), accepts: true };
         follow(&root, end, &builder.steps, &mut states);
-        states[0].moves = first(&root, &builder.steps);
+        states[0].moves = start(&root, &builder.steps);
         Ok(Automaton { states })
     }
 
@@ -193,6 +193,14 @@ fn is_nullable(part: &Part) -> bool {
         Part::Sequence(parts) => parts.iter().all(is_nullable),
         Part::OneOf(parts) => parts.iter().any(is_nullable),
         Part::Loop(part) => is_nullable(part),
+    }
+}
+
+/// The moves with which the pattern begins: those of its first member, which is not left out.
+fn start(part: &Part, steps: &[Option<usize>]) -> Vec<Move> {
+    match part {
+        Part::Sequence(parts) => parts.first().map_or(Vec::new(), |part| start(part, steps)),
+        Part::Place(_) | Part::Not(_) | Part::OneOf(_) | Part::Optional(_) | Part::Loop(_) => first(part, steps),
     }
 }
 

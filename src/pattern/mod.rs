@@ -15,8 +15,12 @@ pub mod matcher;
 pub mod output;
 pub mod prepared;
 pub mod program;
+#[cfg(any(test, feature = "checked"))]
+pub mod reference;
 pub mod run;
 mod saved;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
