@@ -14,7 +14,8 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
  * <p>A pattern is {@code {"elements": [element], "within_ms", "after_match"}}. An element has a {@code "name"},
  * {@code "types"} (its rows are of one of them) and perhaps a condition {@code "where"}; or it is a
  * {@code "group"} of elements. It also has {@code "join"} (to the element before it), and may have {@code "min"} and
- * {@code "max"} (null: any number), {@code "loop"} and {@code "greedy"}. Names are those of Flink's methods.
+ * {@code "max"} (null: any number), {@code "loop"}, {@code "greedy"} and {@code "until"}, the types and condition of
+ * rows that end the loop. Names are those of Flink's methods.
  *
  * <p>A condition is {@code [comparison, term, term]} or {@code ["and" | "or", condition, condition]}. A term is a number;
  * {@code ["value"]}, of the current row; {@code ["count" | "sum" | "min" | "max" | "last" | "latest", step]} over what a step has
@@ -90,7 +91,7 @@ final class Shapes implements Serializable {
     }
 
     /** Flink has no loop of none or more: it is an optional one of one or more. */
-    private static Pattern<Integer, Integer> quantified(Pattern<Integer, Integer> pattern, JsonNode element) {
+    private Pattern<Integer, Integer> quantified(Pattern<Integer, Integer> pattern, JsonNode element) {
         int min = element.path("min").asInt(1);
         boolean unbounded = element.has("max") && element.get("max").isNull();
         int max = unbounded ? Integer.MAX_VALUE : element.path("max").asInt(1);
@@ -105,6 +106,7 @@ final class Shapes implements Serializable {
                         default -> throw new IllegalArgumentException("loop " + element.get("loop"));
                     };
         }
+        pattern = element.has("until") ? pattern.until(condition(element.get("until"))) : pattern;
         pattern = min == 0 ? pattern.optional() : pattern;
         return element.path("greedy").asBoolean() ? pattern.greedy() : pattern;
     }

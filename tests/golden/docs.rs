@@ -8,6 +8,7 @@
 //! | `vpl` | a program that must pass `check`, and run where there is an `output` |
 //! | `vpl error` | a program that `check` rejects |
 //! | `jsonl Type`, `csv Type`, `evt Type`, … | an input of the type |
+//! | `jsonl`, `evt` | an input of several types |
 //! | `jsonl name.jsonl`, … | a file that the program names itself |
 //! | `output` | standard output of a run, as the reader sees it |
 //! | `message` | text that `check` prints for a rejected program, or part of it |
@@ -18,7 +19,7 @@ use std::path::Path;
 use crate::diff;
 use crate::process;
 
-const DOCUMENTS: [&str; 3] = ["docs/language.md", "docs/state.md", "README.md"];
+const DOCUMENTS: [&str; 4] = ["docs/language.md", "docs/patterns.md", "docs/state.md", "README.md"];
 
 /// The list that `varpulis functions` prints, as a document.
 const FUNCTIONS: &str = "docs/functions.md";
@@ -78,6 +79,7 @@ fn read_examples(document: &str, text: &str) -> Vec<Example> {
                 match (kind, rest) {
                     ("output", []) => example.output = Some(body),
                     ("message", []) => example.message = Some(body),
+                    ("jsonl" | "evt", []) => example.inputs.push((kind.to_string(), String::new(), body)),
                     (extension, [ty]) => example.inputs.push((extension.to_string(), ty.to_string(), body)),
                     _ => panic!("{place}: unknown block `{info}`"),
                 }
@@ -111,10 +113,14 @@ pub fn run(example: &Example) -> Result<(), String> {
     let mut inputs = Vec::new();
     for (extension, ty, text) in &example.inputs {
         let named_by_program = ty.contains('.');
-        let name = if named_by_program { ty.clone() } else { format!("{}.{extension}", ty.to_lowercase()) };
+        let name = match ty.as_str() {
+            "" => format!("rows.{extension}"),
+            name if named_by_program => name.to_string(),
+            ty => format!("{}.{extension}", ty.to_lowercase()),
+        };
         fs::write(dir.path().join(&name), text).map_err(|error| error.to_string())?;
         if !named_by_program {
-            inputs.extend(["-i".to_string(), format!("{ty}={name}")]);
+            inputs.extend(["-i".to_string(), if ty.is_empty() { name } else { format!("{ty}={name}") }]);
         }
     }
     let words = |words: &[&str]| words.iter().map(|word| word.to_string()).chain(inputs.clone()).collect::<Vec<_>>();
