@@ -78,6 +78,7 @@ bounded: build
 
 flights: build
 	python3 examples/flights/check.py "$(VARPULIS)"
+	python3 examples/flights/check.py --flags "-w 2" "$(VARPULIS)"
 
 flink: build
 	python3 tests/flink/compare.py --programs 200 "$(VARPULIS)"

@@ -48,7 +48,7 @@ HOUR = 3_600_000_000_000
 # read, which is the greatest time up to it in the file less the out-of-orderness.
 LOAD = """
 create table flight as
-    select row_number() over () as pos, * exclude (year, month, day, hour),
+    select row_number() over () as pos, * exclude (year, month, day, hour), year * 10000 + month * 100 + day as date,
            epoch_ns(replace(time_hour, 'Z', '')::timestamp) + minute * 60000000000 as t
     from read_csv('{flights}', header = true, nullstr = 'NA', types = {{
         'time_hour': 'VARCHAR', 'dep_time': 'BIGINT', 'dep_delay': 'BIGINT', 'arr_time': 'BIGINT',
@@ -59,6 +59,7 @@ create table weather as
         'time_hour': 'VARCHAR', 'wind_gust': 'DOUBLE', 'precip': 'DOUBLE'}});
 create macro placed(out_of_order) as table
     select *, greatest(t, max(t) over (order by pos rows unbounded preceding) - out_of_order) as place from flight;
+create view on_time as select * from placed(24 * {hour}) where t >= place;
 create macro floor_to(t, size) as t - ((t % size) + size) % size;
 """
 
@@ -127,8 +128,40 @@ QUERIES = {
                list(precip) filter (precip is not null) as rain
         from both_inputs where floor_to(t, {h} * 24) + {h} * 24 > place group by day, _time, origin order by _time, origin
     """},
+    # Patterns. Rows of a key are in the order of time, then of the file; `strict` is what follows at once. Rows of the
+    # output that agree in time and key are in the order of their text.
+    "patterns/late_all_day": {"LateAllDay": """
+        with next as (
+            select *, lead(t) over w as t2, lead(dep_delay) over w as d2, lead(dest) over w as dest2,
+                   lead(date) over w as date2, lead(t, 2) over w as t3, lead(dep_delay, 2) over w as d3,
+                   lead(dest, 2) over w as dest3, lead(date, 2) over w as date3
+            from on_time where tailnum is not null and dep_delay is not null window w as (partition by tailnum order by t, pos)
+        )
+        select t3 as _time, tailnum, t as scheduled, dep_delay as delay, [d2, d3] as delays, dest2 || '-' || dest3 as route
+        from next where dep_delay > 60 and d2 > 0 and d3 > 0 and date2 = date and date3 = date and t3 - t < {h} * 24
+        order by _time, tailnum, scheduled
+    """},
+    "patterns/rising_delays": {"RisingDelays": """
+        with next as (
+            select *, lead(dep_delay) over w as d2, lead(t, 2) over w as t3, lead(dep_delay, 2) over w as d3
+            from on_time where dep_delay is not null window w as (partition by carrier, origin order by t, pos)
+        )
+        select t3 as _time, carrier, origin, t as since, flight as first, [dep_delay, d2, d3] as delays
+        from next where dep_delay >= 60 and d2 > dep_delay and d3 > d2 and t3 - t < 3 * {h}
+        order by _time, carrier, origin, since, first || ','
+    """},
+    # Of equal times the flights come first: their file's name does.
+    "patterns/gusts_stay": {"GustsStay": """
+        select s.t + 3 * {h} as _time, s.origin as airport, s.wind_gust as gust, f.t as scheduled, f.carrier, f.flight
+        from weather s join on_time f on f.origin = s.origin and f.t > s.t and f.t - s.t < {h}
+        where s.wind_gust > 34.5 and f.dep_delay is not null and not exists (
+            select 1 from weather w where w.origin = s.origin and w.t >= f.t and w.t - s.t < 3 * {h}
+                and (w.wind_gust is null or w.wind_gust <= 34.5))
+        order by _time, airport, scheduled, carrier, flight || '}'
+    """},
 }
-TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled"}
+WITH_WEATHER = {"windy_days", "patterns/gusts_stay"}
+TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled", "since"}
 # Columns whose last bits the language leaves open.
 ROUNDED = {"spread"}
 # Columns that SQL gives as the list of terms, because its own float sums depend on the order.
@@ -208,7 +241,7 @@ def main():
     flights, weather = data_files(options.slice)
     db = import_duckdb().connect()
     db.execute("set threads = 1; set timezone = 'UTC'")
-    db.execute(LOAD.format(flights=flights, weather=weather))
+    db.execute(LOAD.format(flights=flights, weather=weather, hour=HOUR))
     print(f"data: {flights}")
     agree = True
     for program, streams in QUERIES.items():
@@ -219,7 +252,7 @@ def main():
             print(program, {stream: len(rows) for stream, rows in wanted.items()}, wanted[next(iter(wanted))][:2])
             continue
         inputs = ["-i", f"Flight={flights}"]
-        if program == "windy_days":
+        if program in WITH_WEATHER:
             inputs += ["-i", f"Weather={weather}"]
         got = run_program(options.varpulis, program, inputs, options.flags.split())
         for stream in wanted.keys() | got.keys():

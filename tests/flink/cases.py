@@ -156,6 +156,15 @@ def make_rows(rng, tree):
     return rows
 
 
+def has_loop(tree):
+    return "of" in tree and tree["min"] != tree["max"] or any(map(has_loop, tree.get("seq", [])))
+
+
+def has_timeouts(case):
+    """Whether the runs that time out are compared as well, under the name of the case with `_out`."""
+    return case.within is not None and case.after_match == "next_row" and not waits(case.tree)
+
+
 def members_of(tree):
     return tree.get("seq") or tree.get("or") or tree.get("and") or [tree["of"]]
 
@@ -197,9 +206,10 @@ def timestamp(ms):
 def vpl(case):
     steps = captures(case.tree)
     within = f"\n    .within({case.within // 1000}s)" if case.within else ""
-    fields = ", ".join(f"{step}: collect({step}.i)" for step in steps)
+    emit = f".emit({', '.join(f'{step}: collect({step}.i)' for step in steps)})"
+    timeouts = f"\n\nstream {case.name}_out = {case.name}.timeout(){emit}" if has_timeouts(case) else ""
     return (f"stream {case.name} = {vpl_tree(case.tree, steps)}{within}\n    .partition_by(k)\n"
-            f"    .strategy(\"{case.strategy}\")\n    .after_match(\"{case.after_match}\")\n    .emit({fields})")
+            f"    .strategy(\"{case.strategy}\")\n    .after_match(\"{case.after_match}\")\n    {emit}{timeouts}")
 
 
 def vpl_tree(tree, steps, quantifier="", is_not=False):
