@@ -126,22 +126,63 @@ class Maker:
         return {"seq": members}
 
 
-def make(rng, name):
+class WideMaker(Maker):
+    """Makes patterns of every kind: Flink does not have them, or means something else."""
+
+    def type(self, other_than=None):
+        return self.rng.choice(TYPES[:3])
+
+    def pattern(self):
+        return {"seq": self.sequence(0, self.rng.randint(2, 4))}
+
+    def sequence(self, depth, length):
+        members, siblings = [self.part(depth, [], is_first=depth == 0)], []
+        for _ in range(length - 1):
+            if "step" in members[-1] and depth > 0:
+                siblings.append(members[-1]["step"])
+            if self.rng.random() < 0.25 and "not" not in members[-1]:
+                members.append(self.negation())
+            members.append(self.part(depth, siblings))
+        if depth == 0 and self.rng.random() < 0.2:
+            members.append(self.negation())
+        return members
+
+    def part(self, depth, siblings, is_first=False):
+        low, high = self.rng.choice([(1, 1)] * 4 + [(1, None), (0, 1), (2, 2), (1, 2), (2, 3), (0, None), (0, 2)])
+        if is_first:
+            low = max(low, 1)
+        roll = self.rng.random()
+        if depth < 2 and roll < 0.2:
+            return {"of": {"seq": self.sequence(depth + 1, 2)}, "min": low, "max": min(high or 2, 2)}
+        if depth < 2 and roll < 0.35:
+            kind = self.rng.choice(["and", "or"])
+            return {kind: [self.alternative(depth + 1) for _ in range(self.rng.randint(2, 3))]}
+        if depth == 0:
+            return self.step(low, high)
+        made = {"step": self.name(), "type": self.type(), "where": self.condition(siblings)}
+        return made if (low, high) == (1, 1) else {"of": made, "min": low, "max": high and min(high, 2)}
+
+    def alternative(self, depth):
+        made = {"step": self.name(), "type": self.type(), "where": self.condition()}
+        return {"seq": [made, self.part(depth, [])]} if self.rng.random() < 0.2 and depth < 2 else made
+
+
+def make(rng, name, maker=Maker):
     """A case, and rows of a key that it may find something in."""
     strategy = rng.choice(["skip_till_any"] * 3 + ["skip_till_next", "strict"])
-    tree = Maker(rng, strategy).pattern()
+    tree = maker(rng, strategy).pattern()
     within, after_match = rng.choice([None, 5000, 9000]), "next_row"
     if waits(tree):
         within = within or 6000
-    elif len(orders(tree)) == 1 and rng.random() < 0.3:
+    elif (maker is WideMaker or len(orders(tree)) == 1) and rng.random() < 0.3:
         after_match = rng.choice(["to_next_start", "skip_past_last"])
     return Case(name, tree, strategy, after_match, within), make_rows(rng, tree)
 
 
 def waits(tree):
-    """Whether a match becomes certain only when `within` has passed."""
-    last = tree["seq"][-1]
-    return "not" in last or ("of" in last and last["min"] != last["max"])
+    """Whether some match becomes certain only when `within` has passed."""
+    return "not" in tree or "of" in tree and (tree["min"] != tree["max"] or waits(tree["of"])) or any(
+        map(waits, tree["seq"][-1:] if "seq" in tree else tree.get("or") or tree.get("and") or []))
 
 
 def make_rows(rng, tree):

@@ -4,7 +4,6 @@ A pattern is a tree: `{"step": name, "type", "where"}`, `{"not": step}`, `{"seq"
 `{"and": [...]}`, or `{"of": tree, "min", "max"}`, with `max` None for any number. Conditions are those of `Shapes.java`.
 """
 
-import itertools
 import math
 
 OPERATORS = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
@@ -26,8 +25,10 @@ def frontier(tree, rest):
     if "or" in tree:
         return [move for member in tree["or"] for move in frontier(member, rest)]
     if "and" in tree:
-        orders = itertools.permutations(tree["and"])
-        return [move for order in orders for move in frontier({"seq": list(order)}, rest)]
+        members = tree["and"]
+        others = [members[:i] + members[i + 1:] for i in range(len(members))]
+        after = [({"and": left}, rest) if left else rest for left in others]
+        return [move for member, then in zip(members, after) for move in frontier(member, then)]
     low, high = tree["min"], tree["max"]
     again = (dict(tree, min=max(low - 1, 0), max=None if high is None else high - 1), rest)
     if low > 0:
@@ -154,7 +155,8 @@ def step_of(taken, moves, closed, row, strategy, is_named):
     """The runs that begin with this row taken, and the run itself where it goes on."""
     after = []
     for move in moves:
-        if move[0] == "watch" and fits(move[1], row, taken):
+        # Before its first row there is no run that a row could end.
+        if move[0] == "watch" and taken and fits(move[1], row, taken):
             return after, []
         if move[0] == "take" and not closed and fits(move[1], row, taken):
             run = (taken + ((row, move[1]["step"]),), frontier(None, move[2]), False)
