@@ -153,6 +153,7 @@ codes! {
     UNUSED_INPUT "W0107" "an input that no stream reads";
     NOT_SAVED "W0108" "the program says how its state is saved, and nothing says where";
     UNUSED_PATTERN "W0109" "a pattern that no stream uses";
+    UNREACHABLE_STEP "W0110" "no row comes to a step of a pattern, because another one takes it first";
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod inputs;
 pub mod options;
 mod outputs;
+mod reach;
 pub mod scope;
 mod shape;
 
@@ -183,7 +184,7 @@ impl<'a> Analyzer<'a, '_> {
         });
         let pattern = Pattern {
             steps: steps.collect(),
-            root: shape.root,
+            root: shape.root.clone(),
             within_ns: options.within_ns(),
             selection: options.selection(),
             after_match: options.after_match(),
@@ -191,6 +192,9 @@ impl<'a> Analyzer<'a, '_> {
             memories,
             gives: Gives::Matches(Vec::new()),
         };
+        if sound {
+            self.findings.extend(reach::unreachable(&pattern, &shape.automaton, &shape.steps));
+        }
         let label =
             options.within_ns().map_or("pattern".to_string(), |ns| format!("pattern within {}", format_duration(ns)));
         let timeouts = written.timeouts.is_some();

@@ -21,6 +21,7 @@ pub struct StepDecl<'a> {
 pub struct Shape<'a> {
     pub steps: Vec<StepDecl<'a>>,
     pub root: Node,
+    pub automaton: Automaton,
     /// What makes matches wait for the end of `within`.
     pub waits: Option<Wait>,
 }
@@ -78,7 +79,7 @@ impl<'a> Shape<'a> {
         // The automaton decides, for the first member takes a row whatever its quantifier; the tree knows where.
         let at = waits.unwrap_or(Wait { span: body.span, negated: false });
         let waits = automaton.waits().then_some(at);
-        named_once.then_some(Shape { steps, root, waits })
+        named_once.then_some(Shape { steps, root, automaton, waits })
     }
 }
 

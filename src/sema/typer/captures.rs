@@ -218,9 +218,13 @@ impl<'t> Typer<'t, '_> {
 
     /// A field that some step has is not one of the match.
     fn field_of_no_step(&mut self, name: &str, span: Span) -> Option<Option<Expr>> {
-        let captures = self.captures()?;
-        let has = captures.scope.steps.iter().find(|s| s.alias.is_some() && s.row.field(name).is_some())?;
-        let hint = format!("say of which step, as in `{}.{name}`", has.name());
+        let scope = self.captures()?.scope;
+        let mut have = scope.steps.iter().filter(|s| s.row.field(name).is_some());
+        let first = have.clone().next()?;
+        let hint = match have.find(|s| s.alias.is_some()) {
+            Some(step) => format!("say of which step, as in `{}.{name}`", step.name()),
+            None => format!("give the step an alias, as in `{} as a`, and write `a.{name}`", first.event),
+        };
         self.report_with_hint(codes::UNKNOWN_NAME, span, format!("a match has no field `{name}` of its own"), hint);
         Some(None)
     }
