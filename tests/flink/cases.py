@@ -29,6 +29,7 @@ class Case:
     strategy: str
     after_match: str
     within: int | None
+    keyed: bool
 
 
 class Maker:
@@ -39,6 +40,7 @@ class Maker:
         # Where a loop takes all that it can, Flink prefers the loop and we what follows: no row may fit both.
         self.types = rng.sample(TYPES, len(TYPES))
         self.has_loop = self.has_not = False
+        self.tie = None
 
     def type(self, other_than=None):
         if self.strategy != "skip_till_any":
@@ -135,8 +137,18 @@ class WideMaker(Maker):
     def pattern(self):
         return {"seq": self.sequence(0, self.rng.randint(2, 4))}
 
+    def condition(self, siblings=()):
+        """With a tie, mostly the one that makes the first row's key that of all; what is tied throughout has a key."""
+        made = super().condition(siblings)
+        if self.tie is None or self.rng.random() < 0.05:
+            return made
+        tied = ["==", ["key"], ["key", self.tie]]
+        return ["and", tied, made] if made else tied
+
     def sequence(self, depth, length):
         members, siblings = [self.part(depth, [], is_first=depth == 0)], []
+        if depth == 0 and "step" in members[0] and self.rng.random() < 0.4:
+            self.tie = members[0]["step"]
         for _ in range(length - 1):
             if "step" in members[-1] and depth > 0:
                 siblings.append(members[-1]["step"])
@@ -170,13 +182,14 @@ class WideMaker(Maker):
 def make(rng, name, maker=Maker):
     """A case, and rows of a key that it may find something in."""
     strategy = rng.choice(["skip_till_any"] * 3 + ["skip_till_next", "strict"])
-    tree = maker(rng, strategy).pattern()
+    made = maker(rng, strategy)
+    tree = made.pattern()
     within, after_match = rng.choice([None, 5000, 9000]), "next_row"
-    if waits(tree):
+    if waits(tree) or made.tie:
         within = within or 6000
     elif (maker is WideMaker or len(orders(tree)) == 1) and rng.random() < 0.3:
         after_match = rng.choice(["to_next_start", "skip_past_last"])
-    return Case(name, tree, strategy, after_match, within), make_rows(rng, tree)
+    return Case(name, tree, strategy, after_match, within, made.tie is None), make_rows(rng, tree)
 
 
 def waits(tree):
@@ -249,7 +262,8 @@ def vpl(case):
     within = f"\n    .within({case.within // 1000}s)" if case.within else ""
     emit = f".emit({', '.join(f'{step}: collect({step}.i)' for step in steps)})"
     timeouts = f"\n\nstream {case.name}_out = {case.name}.timeout(){emit}" if has_timeouts(case) else ""
-    return (f"stream {case.name} = {vpl_tree(case.tree, steps)}{within}\n    .partition_by(k)\n"
+    key = "\n    .partition_by(k)" if case.keyed else ""
+    return (f"stream {case.name} = {vpl_tree(case.tree, steps)}{within}{key}\n"
             f"    .strategy(\"{case.strategy}\")\n    .after_match(\"{case.after_match}\")\n    {emit}{timeouts}")
 
 
@@ -275,8 +289,10 @@ def vpl_tree(tree, steps, quantifier="", is_not=False):
 def vpl_expr(node, steps):
     if not isinstance(node, list):
         return str(node)
-    if node[0] == "value":
-        return "v"
+    if node[0] in ("value", "key"):
+        return node[0][0] if len(node) == 1 else f"{node[1]}.k"
+    if node[0] in ("and", "or"):
+        return f" {node[0]} ".join(f"({vpl_expr(part, steps)})" for part in node[1:])
     if len(node) == 3:
         return f"{vpl_expr(node[1], steps)} {node[0]} {vpl_expr(node[2], steps)}"
     if node[0] == "count":

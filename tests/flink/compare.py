@@ -35,8 +35,11 @@ KEY_MS = 60_000
 def make_program(rng, maker):
     """Twenty cases, and the rows of all of them."""
     made = [cases.make(rng, f"P{i}", maker) for i in range(PATTERNS)]
-    rows = [dict(row, key=f"k{i:02}", time=row["time"] + i * KEY_MS) for i, (_, of_key) in enumerate(made) for row in of_key]
-    rows = [dict(row, index=i) for i, row in enumerate(rows)]
+    # Patterns without a key should see rows of several at a time.
+    at_once = 1 if maker is cases.Maker else 3
+    rows = [dict(row, key=f"k{i:02}", time=row["time"] + i // at_once * KEY_MS)
+            for i, (_, of_key) in enumerate(made) for row in of_key]
+    rows = [dict(row, index=i) for i, row in enumerate(sorted(rows, key=lambda row: row["time"]))]
     return [case for case, _ in made], rows
 
 
@@ -126,7 +129,7 @@ def chosen(found, after_match):
 def of_reference(case, rows):
     keys = defaultdict(list)
     for row in rows:
-        keys[row["key"]].append(row)
+        keys[case.keyed and row["key"]].append(row)
     of_streams = {case.name: []} | ({case.name + "_out": []} if cases.has_timeouts(case) else {})
     for of_key in keys.values():
         found, timeouts = reference.Key(case.tree, case.strategy, case.after_match, case.within).all(of_key)

@@ -39,6 +39,10 @@ EXAMPLES = [
     ("a followedBy b+", "a b1 b2", [step("a"), step("b", "followedBy", max=None)], {"within_ms": 9000}),
     ("a followedBy b{1,2} followedBy c", "a b1 b2 c",
      [step("a"), step("b", "followedBy", max=2), step("c", "followedBy")], {}),
+    ("a followedBy b{1,2} followedBy c, greedy", "a b1 b2 b3 c",
+     [step("a"), step("b", "followedBy", max=2, greedy=True), step("c", "followedBy")], {}),
+    ("b+ followedBy (b where value > 5), greedy", "b:1 b:7 b:8",
+     [step("b", max=None, greedy=True), step("x", "followedBy", of="b", where=[">", ["value"], 5])], {}),
     ("a followedBy b? followedBy c", "a b1 c", [step("a"), step("b", "followedBy", min=0), step("c", "followedBy")], {}),
     ("a notFollowedBy b followedBy c", "a c1 b1 c2",
      [step("a"), step("b", "notFollowedBy"), step("c", "followedBy")], {}),
@@ -70,7 +74,8 @@ def main():
     command = flinkcep.prepare(Path(parser.parse_args().cache))
     given = []
     for title, rows, elements, more in EXAMPLES:
-        events = [{"type": row[0], "time": 1000 * i, "value": 0} for i, row in enumerate(rows.split())]
+        events = [{"type": row[0], "time": 1000 * i, "value": float(row.partition(":")[2] or 0)}
+                  for i, row in enumerate(rows.split())]
         given.append({"name": title, "events": events, "patterns": [{"elements": elements} | more]})
     for (title, rows, _, _), answer in zip(EXAMPLES, flinkcep.run(command, given)):
         names, result = rows.split(), answer["results"][0]

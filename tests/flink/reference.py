@@ -48,6 +48,8 @@ def term(node, row, taken):
         return node
     if node[0] == "value":
         return row["value"]
+    if node[0] == "key":
+        return row["key"] if len(node) == 1 else next((r["key"] for r, step in taken if step == node[1]), None)
     if node[0] in "+-":
         left, right = term(node[1], row, taken), term(node[2], row, taken)
         return left + right if node[0] == "+" else left - right
