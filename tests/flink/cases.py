@@ -67,7 +67,7 @@ class Maker:
 
     def name(self):
         self.made += 1
-        return f"s{self.made}"
+        return f"s{self.made:02}"
 
     def step(self, low=1, high=1, other_than=None):
         name, several = self.name(), high is None or high > 1
@@ -135,7 +135,7 @@ class WideMaker(Maker):
         return self.rng.choice(TYPES[:3])
 
     def pattern(self):
-        return {"seq": self.sequence(0, self.rng.randint(2, 4))}
+        return {"seq": self.sequence(0, self.rng.randint(2, 4), is_first=True)}
 
     def condition(self, siblings=()):
         """With a tie, mostly the one that makes the first row's key that of all; what is tied throughout has a key."""
@@ -145,8 +145,8 @@ class WideMaker(Maker):
         tied = ["==", ["key"], ["key", self.tie]]
         return ["and", tied, made] if made else tied
 
-    def sequence(self, depth, length):
-        members, siblings = [self.part(depth, [], is_first=depth == 0)], []
+    def sequence(self, depth, length, is_first=False):
+        members, siblings = [self.part(depth, [], is_first)], []
         if depth == 0 and "step" in members[0] and self.rng.random() < 0.4:
             self.tie = members[0]["step"]
         for _ in range(length - 1):
@@ -165,7 +165,7 @@ class WideMaker(Maker):
             low = max(low, 1)
         roll = self.rng.random()
         if depth < 2 and roll < 0.2:
-            return {"of": {"seq": self.sequence(depth + 1, 2)}, "min": low, "max": min(high or 2, 2)}
+            return {"of": {"seq": self.sequence(depth + 1, 2, is_first)}, "min": low, "max": min(high or 2, 2)}
         if depth < 2 and roll < 0.35:
             kind = self.rng.choice(["and", "or"])
             return {kind: [self.alternative(depth + 1) for _ in range(self.rng.randint(2, 3))]}
