@@ -248,7 +248,7 @@ def program(cases):
 
 def input_rows(rows):
     """One file for all types: rows of equal time go by their position in it."""
-    return "".join(json.dumps({"type": row["type"], "at": timestamp(row["time"]), "k": row["key"], "i": row["index"],
+    return "".join(json.dumps({"event_type": row["type"], "at": timestamp(row["time"]), "k": row["key"], "i": row["index"],
                                "v": row["value"]}) + "\n" for row in rows)
 
 
