@@ -19,6 +19,8 @@ use varpulis_runtime::dataflow::op::late::Late;
 use varpulis_runtime::dataflow::op::ordered::{InOrder, Ordered};
 use varpulis_runtime::dataflow::op::sequence::Sequences;
 use varpulis_runtime::diagnostic::render_text;
+use varpulis_runtime::pattern::matcher::Matcher;
+use varpulis_runtime::pattern::trends::Trends;
 use varpulis_runtime::pattern::{Gives, Pattern};
 use varpulis_runtime::plan::physical::{Keyed, KeyedKind, Op, Plan};
 use varpulis_runtime::sema::Environment;
@@ -221,22 +223,28 @@ fn of(keyed: &Keyed) -> &Pattern {
 
 fn core(keyed: &Keyed, types: Vec<DataType>, tally: &Arc<Tally>) -> Box<dyn Core<Rows = Batch>> {
     let (counters, key_types) = (tally.counters(0), keyed.key_types());
-    match &of(keyed).gives {
-        Gives::Matches(outputs) | Gives::Timeouts(outputs) => {
-            let logic = Sequences::new(of(keyed), outputs, key_types, counters.clone());
+    let pattern = of(keyed);
+    match &pattern.gives {
+        Gives::Matches(_) | Gives::Timeouts(_) => {
+            let matcher = Matcher::new(pattern).expect("a small pattern");
+            let logic = Sequences::new(matcher, key_types, pattern.delay_ns(), counters.clone());
             Box::new(Ordered::new(logic, 0, types, Late::Dropped, counters))
         }
-        Gives::Trends(_) => unreachable!("not yet"),
+        Gives::Trends(trends) => {
+            let trends = Trends::new(pattern, trends).expect("a small pattern");
+            let logic = Sequences::new(trends, key_types, 0, counters.clone());
+            Box::new(Ordered::new(logic, 0, types, Late::Dropped, counters))
+        }
     }
 }
 
 /// Keys of one row each, which wait in vain; what is left when they have expired.
 fn one_shot_keys(keys: usize) {
-    let (name, text) = PARTS[0];
+    let (_, text) = PARTS[0];
     let (keyed, fields) = pattern(text);
-    let Gives::Matches(outputs) = &of(&keyed).gives else { unreachable!("{name} gives matches") };
     let counters: Arc<Counters> = Arc::default();
-    let mut logic = Sequences::new(of(&keyed), outputs, keyed.key_types(), counters);
+    let matcher = Matcher::new(of(&keyed)).expect("a small pattern");
+    let mut logic = Sequences::new(matcher, keyed.key_types(), 0, counters);
     let mut sink = Sink::default();
     for round in 0..3u64 {
         let mut next = 0;

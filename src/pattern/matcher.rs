@@ -1,18 +1,22 @@
 //! The matcher: what a row does to the runs of its key.
 //!
-//! Rows of a key come in order. [`Matcher::row`] applies one, [`Matcher::expire`] what becomes certain when time has
-//! passed; both append what is to be emitted. The matcher itself keeps nothing of a key but the aggregates that
+//! A row is applied to each run of its key, and may begin one; runs expire in the order in which they began. Both may
+//! make matches certain, which the rule for what comes after a match then emits, drops or lets wait. The matcher itself keeps nothing of a key but the aggregates that
 //! conditions ask for, by a slot of each run.
 
 use std::rc::Rc;
 
 use super::automaton::{Move, TooLarge};
 use super::folds::Folds;
+use super::keyed::PerKey;
+use super::output::columns;
 use super::prepared::Prepared;
 use super::program::Program;
 use super::run::{KeyRuns, Match, Row, Run, Taken, in_order};
-use super::{AfterMatch, Gives, MemoryValue, Pattern, Selection};
-use crate::data::Value;
+use super::{AfterMatch, Gives, MemoryValue, Output, Pattern, Selection};
+use crate::data::{Batch, DataType, Value};
+use crate::expr::Errors;
+use crate::expr::aggregate::StateError;
 
 /// See the module's doc.
 pub struct Matcher {
@@ -23,6 +27,7 @@ pub struct Matcher {
     max_runs: usize,
     /// Whether partial matches that expire are what is asked for, instead of matches.
     gives_timeouts: bool,
+    outputs: Vec<Output>,
     pub(super) folds: Folds,
     /// The memories of a run that has taken nothing.
     pub(super) blank: Box<[Value]>,
@@ -74,6 +79,10 @@ impl Matcher {
             MemoryValue::Aggregate(_) => folds.empty(i),
         });
         let blank = blank.collect();
+        let outputs = match &pattern.gives {
+            Gives::Matches(outputs) | Gives::Timeouts(outputs) => outputs.clone(),
+            Gives::Trends(_) => unreachable!("trends are counted, not matched"),
+        };
         Ok(Matcher {
             program,
             within_ns: pattern.within_ns,
@@ -81,59 +90,13 @@ impl Matcher {
             after_match: pattern.after_match,
             max_runs: usize::try_from(pattern.max_runs).unwrap_or(usize::MAX),
             gives_timeouts: matches!(pattern.gives, Gives::Timeouts(_)),
+            outputs,
             folds,
             blank,
             capped: 0,
             scratch: Vec::new(),
             done: Vec::new(),
         })
-    }
-
-    /// Whether a row that fits these steps can make a difference to a key that has no runs.
-    pub fn starts(&self, fits: u64) -> bool {
-        self.program.interest[0] & fits != 0
-    }
-
-    /// Whether a row that fits no step can make a difference.
-    pub fn is_strict(&self) -> bool {
-        self.selection == Selection::Strict
-    }
-
-    /// How many runs were dropped since the last call, of keys that had too many.
-    pub fn take_capped(&mut self) -> u64 {
-        std::mem::take(&mut self.capped)
-    }
-
-    /// Applies row number `row` of a batch to the runs of its key.
-    pub fn row(&mut self, key: &mut KeyRuns, rows: &Prepared<'_>, row: usize, out: &mut Vec<Match>) {
-        self.expire(key, rows.batch.time[row], out);
-        let mut applied = Applied { rows, row, ordinal: key.next, kept: Vec::new() };
-        key.next += 1;
-        match self.selection {
-            Selection::SkipTillNext | Selection::Strict => self.advance_each(key, &mut applied),
-            Selection::SkipTillAny => self.branch_each(key, &mut applied),
-        }
-        self.start(key, &mut applied);
-        self.settle(key, out);
-        self.cap(key, out);
-    }
-
-    /// Everything that was to happen up to `now`; `i64::MAX`: the input has ended.
-    pub fn expire(&mut self, key: &mut KeyRuns, now: i64, out: &mut Vec<Match>) {
-        let expires = |run: &Run, within_ns: Option<i64>| match within_ns {
-            Some(within_ns) => run.first_time.saturating_add(within_ns) <= now,
-            None => now == i64::MAX,
-        };
-        while let Some(front) = key.runs.front().filter(|run| expires(run, self.within_ns)) {
-            let start = front.start;
-            while let Some(run) = key.runs.pop_front_if(|run| run.start == start) {
-                self.expire_run(run, out);
-            }
-            self.settle(key, out);
-        }
-        if self.after_match == AfterMatch::SkipPastLast {
-            self.release(key, out);
-        }
     }
 
     fn expire_run(&mut self, run: Run, out: &mut Vec<Match>) {
@@ -350,8 +313,7 @@ impl Matcher {
             }
             AfterMatch::SkipPastLast => {
                 for m in done.drain(..) {
-                    let at = key.waiting.partition_point(|w| w.start <= m.start);
-                    key.waiting.insert(at, m);
+                    self.wait(key, m);
                 }
                 self.release(key, out);
             }
@@ -365,17 +327,30 @@ impl Matcher {
         }
     }
 
+    /// Puts a match in the queue, and drops what begins within it: that is lost if the match is taken, and if it is
+    /// not, then for a run that began before and ends after all that there is now.
+    fn wait(&mut self, key: &mut KeyRuns, m: Match) {
+        let covers = |w: &Match| w.start <= m.start && m.start <= w.last.row.ordinal;
+        if key.waiting.iter().any(covers) {
+            return;
+        }
+        let (first, last) = (m.start, m.last.row.ordinal);
+        let is_within = move |start: u64| first <= start && start <= last;
+        key.waiting.retain(|w| !is_within(w.start));
+        self.drop_runs(key, |run| is_within(run.start));
+        let at = key.waiting.partition_point(|w| w.start < first);
+        key.waiting.insert(at, m);
+    }
+
     /// Takes the waiting matches for which no run is left that began earlier.
     fn release(&mut self, key: &mut KeyRuns, out: &mut Vec<Match>) {
-        while let Some(first) = key.waiting.first() {
+        while let Some(first) = key.waiting.front() {
             if key.runs.front().is_some_and(|run| run.start < first.start) {
                 return;
             }
-            let taken = key.waiting.remove(0);
-            let last = taken.last.row.ordinal;
-            key.waiting.retain(|w| w.start > last);
-            self.drop_runs(key, |run| run.start <= last);
-            self.emit(taken, out);
+            if let Some(taken) = key.waiting.pop_front() {
+                self.emit(taken, out);
+            }
         }
     }
 
@@ -405,15 +380,94 @@ impl Matcher {
             self.release(key, out);
         }
     }
+}
 
-    /// Forgets a key; what its runs had aggregated is given back.
-    pub fn drop_key(&mut self, key: KeyRuns) {
+impl PerKey for Matcher {
+    type Key = KeyRuns;
+    type Settled = Match;
+
+    fn prepare<'a>(&self, batch: &'a Batch, errors: &'a Errors) -> Prepared<'a> {
+        Prepared::new(&self.program, batch, errors)
+    }
+
+    fn starts(&self, fits: u64) -> bool {
+        self.program.interest[0] & fits != 0
+    }
+
+    fn is_strict(&self) -> bool {
+        self.selection == Selection::Strict
+    }
+
+    fn row(&mut self, key: &mut KeyRuns, rows: &Prepared<'_>, row: usize, out: &mut Vec<Match>) {
+        self.expire(key, rows.batch.time[row], out);
+        let mut applied = Applied { rows, row, ordinal: key.next, kept: Vec::new() };
+        key.next += 1;
+        match self.selection {
+            Selection::SkipTillNext | Selection::Strict => self.advance_each(key, &mut applied),
+            Selection::SkipTillAny => self.branch_each(key, &mut applied),
+        }
+        self.start(key, &mut applied);
+        self.settle(key, out);
+        self.cap(key, out);
+    }
+
+    fn expire(&mut self, key: &mut KeyRuns, now: i64, out: &mut Vec<Match>) {
+        let expires = |run: &Run, within_ns: Option<i64>| match within_ns {
+            Some(within_ns) => run.first_time.saturating_add(within_ns) <= now,
+            None => now == i64::MAX,
+        };
+        while let Some(front) = key.runs.front().filter(|run| expires(run, self.within_ns)) {
+            let start = front.start;
+            while key.runs.front().is_some_and(|run| run.start == start) {
+                let run = key.runs.pop_front().expect("there is a first one");
+                self.expire_run(run, out);
+            }
+            self.settle(key, out);
+        }
+        if self.after_match == AfterMatch::SkipPastLast {
+            self.release(key, out);
+        }
+    }
+
+    fn has_deadlines(&self) -> bool {
+        self.within_ns.is_some()
+    }
+
+    fn deadline(&self, key: &KeyRuns) -> Option<i64> {
+        let within_ns = self.within_ns?;
+        key.runs.front().map(|run| run.first_time.saturating_add(within_ns))
+    }
+
+    fn is_empty(&self, key: &KeyRuns) -> bool {
+        key.is_empty()
+    }
+
+    fn key_bytes(&self, key: &KeyRuns) -> usize {
+        key.bytes()
+    }
+
+    fn bytes(&self) -> usize {
+        self.folds.bytes()
+    }
+
+    fn drop_key(&mut self, key: KeyRuns) {
         key.runs.into_iter().for_each(|run| self.folds.free(run.slot));
     }
 
-    /// Heap bytes beside those of keys.
-    pub fn bytes(&self) -> usize {
-        self.folds.bytes()
+    fn encode(&self, key: &KeyRuns, out: &mut Vec<u8>) {
+        self.encode_runs(key, out);
+    }
+
+    fn decode(&mut self, bytes: &mut &[u8]) -> Result<KeyRuns, StateError> {
+        self.decode_runs(bytes)
+    }
+
+    fn take_capped(&mut self) -> u64 {
+        std::mem::take(&mut self.capped)
+    }
+
+    fn columns(&self, key_types: &[DataType], settled: &[Match], keys: &[&[u8]], errors: &Errors) -> Batch {
+        columns(&self.program, &self.outputs, key_types, settled, keys, errors)
     }
 }
 

@@ -10,7 +10,10 @@
 //! read, in `pattern/reference.rs`.
 
 pub mod automaton;
+mod bytes;
+mod exact;
 mod folds;
+pub mod keyed;
 pub mod matcher;
 pub mod output;
 pub mod prepared;
@@ -21,6 +24,7 @@ pub mod run;
 mod saved;
 #[cfg(test)]
 mod tests;
+pub mod trends;
 
 use std::collections::BTreeSet;
 
@@ -232,6 +236,14 @@ impl Pattern {
         match index.checked_sub(self.memories.len()) {
             None => Slot::Memory(index),
             Some(column) => Slot::Column(column),
+        }
+    }
+
+    /// How long a match that has become certain may wait for others before it is emitted.
+    pub fn delay_ns(&self) -> i64 {
+        match self.after_match {
+            AfterMatch::NextRow | AfterMatch::ToNextStart => 0,
+            AfterMatch::SkipPastLast => self.within_ns.unwrap_or(i64::MAX),
         }
     }
 

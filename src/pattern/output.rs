@@ -8,20 +8,13 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 
 use super::Output;
+use super::keyed::key_column;
 use super::program::Program;
 use super::run::{Match, Row};
 use crate::data::key::decode_keys;
 use crate::data::{Batch, DataType};
 use crate::expr::aggregate::{Aggregate, Rows};
 use crate::expr::{Errors, Expr};
-
-/// Matches with the encoded key of each.
-#[derive(Default)]
-pub struct Found {
-    pub matches: Vec<Match>,
-    /// By match.
-    pub keys: Vec<Arc<[u8]>>,
-}
 
 /// The rows that one step has in all matches.
 struct Capture<'m> {
@@ -30,12 +23,22 @@ struct Capture<'m> {
     rows: Vec<&'m Row>,
 }
 
-/// The rows of output, in the order in which the matches were found.
-pub fn columns(program: &Program, outputs: &[Output], key_types: &[DataType], found: &Found, errors: &Errors) -> Batch {
-    let captures = captures(program, &found.matches);
-    let columns = outputs.iter().map(|output| column(program, output, key_types, found, &captures, errors));
-    let columns: Vec<ArrayRef> = columns.collect();
-    Batch { columns, time: found.matches.iter().map(|m| m.time).collect(), ..Batch::default() }
+/// The rows of output, in the order in which the matches were found; `keys` has the encoded key of each.
+pub fn columns(
+    program: &Program,
+    outputs: &[Output],
+    key_types: &[DataType],
+    matches: &[Match],
+    keys: &[&[u8]],
+    errors: &Errors,
+) -> Batch {
+    let captures = captures(program, matches);
+    let column = |output: &Output| match output {
+        Output::Key { part, .. } => key_column(keys, key_types, *part),
+        output => column(program, output, matches, &captures, errors),
+    };
+    let columns: Vec<ArrayRef> = outputs.iter().map(column).collect();
+    Batch { columns, time: matches.iter().map(|m| m.time).collect(), ..Batch::default() }
 }
 
 fn captures<'m>(program: &Program, matches: &'m [Match]) -> Vec<Capture<'m>> {
@@ -58,14 +61,12 @@ fn captures<'m>(program: &Program, matches: &'m [Match]) -> Vec<Capture<'m>> {
 fn column(
     program: &Program,
     output: &Output,
-    key_types: &[DataType],
-    found: &Found,
+    matches: &[Match],
     captures: &[Capture<'_>],
     errors: &Errors,
 ) -> ArrayRef {
-    let matches = &found.matches;
     match output {
-        Output::Key { part, .. } => decode_keys(found.keys.iter().map(|k| &**k), key_types, *part),
+        Output::Key { .. } => unreachable!("the key is no part of a match"),
         Output::MatchStart => Arc::new(matches.iter().map(|m| m.first_time).collect::<Int64Array>()),
         Output::MatchEnd => Arc::new(matches.iter().map(|m| m.last.row.time).collect::<Int64Array>()),
         Output::LastStep => {

@@ -181,6 +181,12 @@ impl<'a> Prepared<'a> {
         }
     }
 
+    /// A kept value of a row that fits the step.
+    pub fn kept_value(&self, step: usize, position: usize, row: usize) -> Value {
+        let (column, ty) = &self.steps[step].kept[position];
+        value_at(column.array.as_ref(), ty, column.index(row))
+    }
+
     /// What is kept of a row that the step takes.
     pub fn kept(&self, step: usize, row: usize) -> Box<[u8]> {
         let kept = &self.steps[step].kept;

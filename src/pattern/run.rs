@@ -89,8 +89,8 @@ pub struct Match {
 pub struct KeyRuns {
     /// By [`Run::start`].
     pub runs: VecDeque<Run>,
-    /// Matches that wait for runs which began earlier; by start, and then in the order in which they became certain.
-    pub waiting: Vec<Match>,
+    /// Matches that wait for runs which began earlier; by start. None begins within another.
+    pub waiting: VecDeque<Match>,
     /// The place of the next row.
     pub next: u64,
 }
@@ -109,12 +109,6 @@ impl KeyRuns {
         let rows = self.runs.front().map_or(0, |run| (self.next - run.start) as usize) * row;
         let rows = rows.min(links / COUNTED_LINK_BYTES * row);
         self.runs.capacity() * size_of::<Run>() + self.runs.len() * memories + links + rows
-    }
-
-    /// When the first of its runs expires.
-    pub fn deadline(&self, within_ns: Option<i64>) -> Option<i64> {
-        let within_ns = within_ns?;
-        self.runs.front().map(|run| run.first_time.saturating_add(within_ns))
     }
 }
 

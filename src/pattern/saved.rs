@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::bytes::{damaged, put, take, take_byte};
 use super::matcher::Matcher;
 use super::run::{KeyRuns, Match, Row, Run, Taken};
 use crate::data::Value;
@@ -19,7 +20,7 @@ const NOTHING: u64 = u64::MAX;
 
 impl Matcher {
     /// Appends the runs of a key.
-    pub fn encode(&self, key: &KeyRuns, out: &mut Vec<u8>) {
+    pub fn encode_runs(&self, key: &KeyRuns, out: &mut Vec<u8>) {
         let mut lists = Lists::default();
         let runs: Vec<u64> = key.runs.iter().map(|run| lists.add(&run.last)).collect();
         let waiting: Vec<u64> = key.waiting.iter().map(|m| lists.add(&m.last)).collect();
@@ -59,8 +60,8 @@ impl Matcher {
         }
     }
 
-    /// Takes what [`Self::encode`] wrote off the front of `bytes`.
-    pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<KeyRuns, StateError> {
+    /// Takes what [`Self::encode_runs`] wrote off the front of `bytes`.
+    pub fn decode_runs(&mut self, bytes: &mut &[u8]) -> Result<KeyRuns, StateError> {
         if take_byte(bytes)? != VERSION {
             return Err(damaged("it is of another version"));
         }
@@ -93,7 +94,7 @@ impl Matcher {
         for _ in 0..take(bytes)? {
             let (start, first_time, time) = (take(bytes)?, take(bytes)? as i64, take(bytes)? as i64);
             let (rows, last) = (take(bytes)? as u32, take(bytes)?);
-            key.waiting.push(Match { start, first_time, time, rows, last: link(&links, last)? });
+            key.waiting.push_back(Match { start, first_time, time, rows, last: link(&links, last)? });
         }
         Ok(key)
     }
@@ -151,35 +152,4 @@ impl<'k> Lists<'k> {
 
 fn link(links: &[Rc<Taken>], number: u64) -> Result<Rc<Taken>, StateError> {
     links.get(number as usize).cloned().ok_or_else(|| damaged("a row is missing"))
-}
-
-fn damaged(reason: &'static str) -> StateError {
-    StateError { aggregate: "pattern", reason }
-}
-
-/// Small numbers, which most are, take one byte.
-fn put(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn take(bytes: &mut &[u8]) -> Result<u64, StateError> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = take_byte(bytes)?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(damaged("a number is too long"))
-}
-
-fn take_byte(bytes: &mut &[u8]) -> Result<u8, StateError> {
-    let (first, rest) = bytes.split_first().ok_or_else(|| damaged("it is cut off"))?;
-    *bytes = rest;
-    Ok(*first)
 }

@@ -3,12 +3,16 @@
 //!
 //! `PATTERN_CASES=n` tries n cases; `PATTERN_SEED=n` tries the one of that seed and prints it.
 
+use std::collections::BTreeMap;
+
+use super::keyed::PerKey;
 use super::matcher::Matcher;
 use super::prepared::Prepared;
 use super::reference::{ReferenceInput, ReferenceMatch, matches};
 use super::run::{KeyRuns, Match};
+use super::trends::{KeyTrends, Trends};
 use super::*;
-use crate::data::array::array_of_values;
+use crate::data::array::{array_of_values, value_at};
 use crate::data::{Batch, Value};
 use crate::expr::generate::Random;
 use crate::expr::{BinaryOp, Errors};
@@ -285,6 +289,93 @@ fn random_patterns_give_what_the_definition_does() {
     }
     assert!(found > 0, "some pattern must match");
     println!("{found} matches");
+}
+
+/// Trends that the counting gives, and those of the definition's matches: count and sum by moment.
+fn check_trends(seed: u64) -> Result<usize, String> {
+    let (mut pattern, mut random) = pattern(Random::new(seed));
+    let reads_memory = |s: &Step| {
+        let mut read = BTreeSet::new();
+        s.condition.iter().for_each(|e| add_columns(e, &mut read));
+        read.iter().any(|i| matches!(pattern.slot(*i), Slot::Memory(_)))
+    };
+    let remembers = pattern.steps.iter().any(reads_memory);
+    if remembers || automaton::Automaton::new(&pattern.root).expect("a few steps").is_ambiguous() {
+        return Ok(0);
+    }
+    pattern.selection = Selection::SkipTillAny;
+    pattern.after_match = AfterMatch::NextRow;
+    let rows = rows(&mut random);
+    // By the row that completes the matches, or by when their first row expires.
+    let mut expected: BTreeMap<(i64, Option<usize>), (i64, Option<i64>)> = BTreeMap::new();
+    for found in matches(&pattern, &rows).0 {
+        let last = found.rows[found.rows.len() - 1].0;
+        let by_row = (found.time == rows[last].time).then_some(last);
+        let (count, sum) = expected.entry((found.time, by_row)).or_default();
+        *count += 1;
+        for (row, step) in found.rows {
+            if let (1, Value::Int(value)) = (step, &rows[row].columns[VALUE_COLUMN]) {
+                *sum = Some(sum.unwrap_or(0) + value);
+            }
+        }
+    }
+    let expected: Vec<(i64, i64, Option<i64>)> = expected.iter().map(|((time, _), (n, s))| (*time, *n, *s)).collect();
+    let value = Expr::column(VALUE_COLUMN, Type::Int.optional());
+    let asked = match pattern.steps.len() {
+        1 => vec![Trend::Count],
+        _ => vec![Trend::Count, Trend::Sum { step: 1, value }],
+    };
+    let given = count_trends(&pattern, &asked, &rows, &mut random);
+    let strip = |(time, n, sum): (i64, i64, Option<i64>)| (time, n, if asked.len() == 1 { None } else { sum });
+    let (mut given, mut expected): (Vec<_>, Vec<_>) = (given, expected.into_iter().map(strip).collect());
+    given.sort();
+    expected.sort();
+    if given == expected { Ok(given.len()) } else { Err(format!("expected {expected:?}\n   given {given:?}")) }
+}
+
+fn count_trends(
+    pattern: &Pattern,
+    asked: &[Trend],
+    rows: &[ReferenceInput],
+    random: &mut Random,
+) -> Vec<(i64, i64, Option<i64>)> {
+    let mut trends = Trends::new(pattern, asked).expect("a few steps");
+    let (mut key, mut out) = (KeyTrends::default(), Vec::new());
+    let batch = batch(rows);
+    let errors = Errors::default();
+    let prepared = trends.prepare(&batch, &errors);
+    for row in 0..batch.len() {
+        trends.row(&mut key, &prepared, row, &mut out);
+        if random.chance(30) {
+            let mut bytes = Vec::new();
+            trends.encode(&key, &mut bytes);
+            key = trends.decode(&mut bytes.as_slice()).expect("it was just written");
+        }
+    }
+    trends.expire(&mut key, i64::MAX, &mut out);
+    assert!(trends.is_empty(&key), "nothing is left of a key when its input has ended");
+    let keys = vec![&[][..]; out.len()];
+    let columns = trends.columns(&[], &out, &keys, &errors);
+    let int = |column: usize, row: usize| match value_at(&columns.columns[column], &Type::Int.optional(), row) {
+        Value::Int(value) => Some(value),
+        _ => None,
+    };
+    let sum = |row: usize| if asked.len() == 1 { None } else { int(1, row) };
+    (0..columns.len()).map(|row| (columns.time[row], int(0, row).expect("a small count"), sum(row))).collect()
+}
+
+#[test]
+fn trends_are_counted_as_the_definition_makes_them() {
+    let cases = std::env::var("PATTERN_CASES").ok().and_then(|n| n.parse::<u64>().ok()).unwrap_or(CASES);
+    let mut found = 0;
+    for seed in 0..cases {
+        match check_trends(seed) {
+            Ok(matches) => found += matches,
+            Err(difference) => panic!("{}\n{difference}", describe(seed)),
+        }
+    }
+    assert!(found > 0, "some pattern must match");
+    println!("{found} trends");
 }
 
 #[test]

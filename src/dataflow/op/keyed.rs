@@ -26,6 +26,8 @@ use crate::data::{Batch, DataType};
 use crate::dataflow::align::Core;
 use crate::dataflow::exchange::ByKey;
 use crate::pattern::Gives;
+use crate::pattern::matcher::Matcher;
+use crate::pattern::trends::Trends;
 use crate::plan::physical::{Keyed, KeyedKind, WindowBody, Windows};
 use crate::state::entries::Durable;
 use crate::state::table::ranks::Ranks;
@@ -74,12 +76,19 @@ pub fn keyed<'scope>(
             parts.ordered(logic)
         }
         KeyedKind::Limit { n } => parts.ordered(Limit::new(*n, counters)),
-        KeyedKind::Pattern { pattern } => match &pattern.gives {
-            Gives::Matches(outputs) | Gives::Timeouts(outputs) => {
-                parts.ordered(Sequences::new(pattern, outputs, keyed.key_types(), counters))
+        KeyedKind::Pattern { pattern } => {
+            let (key_types, delay_ns) = (keyed.key_types(), pattern.delay_ns());
+            match &pattern.gives {
+                Gives::Matches(_) | Gives::Timeouts(_) => {
+                    let matcher = Matcher::new(pattern).expect("sema has built the automaton");
+                    parts.ordered(Sequences::new(matcher, key_types, delay_ns, counters))
+                }
+                Gives::Trends(trends) => {
+                    let trends = Trends::new(pattern, trends).expect("sema has built the automaton");
+                    parts.ordered(Sequences::new(trends, key_types, delay_ns, counters))
+                }
             }
-            Gives::Trends(_) => unreachable!("sema lets no trends pass yet"),
-        },
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Sequence patterns: the [matcher](crate::pattern::matcher) over the rows of each key.
+//! Sequence patterns: the [matcher](crate::pattern::matcher), or what [counts](crate::pattern::trends) matches, over
+//! the rows of each key.
 //!
 //! Rows come in order, as to all order-sensitive operators. A key is an entry of the table while it has runs. Keys
 //! whose first run expires are woken by a heap, row by row, so that what is certain at a time is settled before any row
@@ -16,11 +17,7 @@ use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Outlet;
 use crate::expr::Errors;
-use crate::pattern::matcher::Matcher;
-use crate::pattern::output::{Found, columns};
-use crate::pattern::prepared::Prepared;
-use crate::pattern::run::{KeyRuns, Match};
-use crate::pattern::{AfterMatch, Output, Pattern};
+use crate::pattern::keyed::PerKey;
 use crate::state::Table;
 use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry};
 
@@ -31,44 +28,42 @@ const MATCHES_AT_ONCE: usize = 8192;
 const STALE_MAX: usize = 1024;
 
 /// See the module's doc.
-pub struct Sequences {
-    matcher: Matcher,
-    outputs: Vec<Output>,
+pub struct Sequences<P: PerKey> {
+    matcher: P,
     key_types: Vec<DataType>,
     keys: Table<()>,
     /// By slot.
-    runs: Vec<Slot>,
+    runs: Vec<Slot<P::Key>>,
     /// When the first run of a slot expires, or before.
     deadlines: BinaryHeap<Reverse<(i64, u32)>>,
-    found: Found,
-    settled: Vec<Match>,
+    /// What is to be sent, and the key of each.
+    found: Vec<P::Settled>,
+    found_keys: Vec<Arc<[u8]>>,
+    settled: Vec<P::Settled>,
     delay_ns: i64,
     bytes: usize,
     counters: Arc<Counters>,
 }
 
 #[derive(Default)]
-struct Slot {
-    key: KeyRuns,
+struct Slot<K> {
+    key: K,
     /// The deadline in the heap that is the slot's.
     queued: Option<i64>,
     bytes: usize,
 }
 
-impl Sequences {
-    pub fn new(pattern: &Pattern, outputs: &[Output], key_types: Vec<DataType>, counters: Arc<Counters>) -> Sequences {
-        let delay_ns = match pattern.after_match {
-            AfterMatch::NextRow | AfterMatch::ToNextStart => 0,
-            AfterMatch::SkipPastLast => pattern.within_ns.unwrap_or(i64::MAX),
-        };
+impl<P: PerKey> Sequences<P> {
+    /// `delay_ns`: how long what has become certain may wait before it is sent.
+    pub fn new(matcher: P, key_types: Vec<DataType>, delay_ns: i64, counters: Arc<Counters>) -> Self {
         Sequences {
-            matcher: Matcher::new(pattern).expect("sema has built the automaton"),
-            outputs: outputs.to_vec(),
+            matcher,
             key_types,
             keys: Table::default(),
             runs: Vec::new(),
             deadlines: BinaryHeap::new(),
-            found: Found::default(),
+            found: Vec::new(),
+            found_keys: Vec::new(),
             settled: Vec::new(),
             delay_ns,
             bytes: 0,
@@ -84,7 +79,7 @@ impl Sequences {
     fn changed(&mut self, slot: u32, has_expired: bool) {
         self.found(slot);
         let state = &mut self.runs[slot as usize];
-        if state.key.is_empty() {
+        if self.matcher.is_empty(&state.key) {
             match has_expired {
                 // Whatever was saved of it is dead by now.
                 true => self.keys.detach((), slot),
@@ -95,7 +90,7 @@ impl Sequences {
             return;
         }
         self.bytes -= state.bytes;
-        state.bytes = state.key.bytes();
+        state.bytes = self.matcher.key_bytes(&state.key);
         self.bytes += state.bytes;
         self.queue(slot);
     }
@@ -103,7 +98,7 @@ impl Sequences {
     /// Sees to it that the slot is woken in time.
     fn queue(&mut self, slot: u32) {
         let state = &mut self.runs[slot as usize];
-        let Some(deadline) = state.key.deadline(self.matcher.within_ns) else { return };
+        let Some(deadline) = self.matcher.deadline(&state.key) else { return };
         if state.queued.is_none_or(|queued| queued > deadline) {
             state.queued = Some(deadline);
             self.deadlines.push(Reverse((deadline, slot)));
@@ -116,8 +111,8 @@ impl Sequences {
             return;
         }
         let key: Arc<[u8]> = self.keys.key(slot).into();
-        self.found.keys.extend(self.settled.iter().map(|_| key.clone()));
-        self.found.matches.append(&mut self.settled);
+        self.found_keys.extend(self.settled.iter().map(|_| key.clone()));
+        self.found.append(&mut self.settled);
     }
 
     /// Settles what has expired in memory by `now`.
@@ -132,7 +127,7 @@ impl Sequences {
                 continue;
             }
             self.runs[slot as usize].queued = None;
-            if self.runs[slot as usize].key.deadline(self.matcher.within_ns).is_some_and(|d| d > now) {
+            if self.matcher.deadline(&self.runs[slot as usize].key).is_some_and(|d| d > now) {
                 self.queue(slot);
                 continue;
             }
@@ -144,14 +139,16 @@ impl Sequences {
         self.keys.change(slot);
         self.copy_due();
         self.matcher.expire(&mut self.runs[slot as usize].key, now, &mut self.settled);
-        self.changed(slot, self.matcher.within_ns.is_some());
+        self.changed(slot, self.matcher.has_deadlines());
     }
 
     fn send(&mut self, errors: &Errors, out: &mut dyn Outlet<Batch>) {
-        if !self.found.matches.is_empty() {
-            let found = std::mem::take(&mut self.found);
-            let rows = columns(&self.matcher.program, &self.outputs, &self.key_types, &found, errors);
+        if !self.found.is_empty() {
+            let keys: Vec<&[u8]> = self.found_keys.iter().map(|key| &**key).collect();
+            let rows = self.matcher.columns(&self.key_types, &self.found, &keys, errors);
             send_in_slices(rows, &self.counters, out);
+            self.found.clear();
+            self.found_keys.clear();
         }
         self.counters.add_capped(self.matcher.take_capped());
     }
@@ -170,10 +167,10 @@ impl Sequences {
     }
 }
 
-impl InOrder for Sequences {
+impl<P: PerKey> InOrder for Sequences<P> {
     fn rows(&mut self, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let errors = Errors::default();
-        let rows = Prepared::new(&self.matcher.program, batch, &errors);
+        let rows = self.matcher.prepare(batch, &errors);
         let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
         self.fetch((), &keys, 0..batch.len());
         for row in 0..batch.len() {
@@ -191,7 +188,7 @@ impl InOrder for Sequences {
             self.grow(slot);
             self.matcher.row(&mut self.runs[slot as usize].key, &rows, row, &mut self.settled);
             self.changed(slot, false);
-            if self.found.matches.len() >= MATCHES_AT_ONCE {
+            if self.found.len() >= MATCHES_AT_ONCE {
                 self.send(&errors, out);
             }
         }
@@ -203,7 +200,7 @@ impl InOrder for Sequences {
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         let errors = Errors::default();
-        let has_ended = now == i64::MAX && self.matcher.within_ns.is_none();
+        let has_ended = now == i64::MAX && !self.matcher.has_deadlines();
         loop {
             self.expire(now);
             let fetched = match has_ended {
@@ -232,7 +229,7 @@ impl InOrder for Sequences {
 }
 
 /// Of each key, its runs and their rows.
-impl Tabled for Sequences {
+impl<P: PerKey> Tabled for Sequences<P> {
     type Sub = ();
 
     fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
@@ -240,14 +237,14 @@ impl Tabled for Sequences {
         let encode = move |keys: &Table<()>, (), slot: u32, out: &mut Entries| {
             let key = &runs[slot as usize].key;
             // When it expires something is to be done, so that the entry is never merely forgotten.
-            let expiry = key.deadline(matcher.within_ns).unwrap_or(NEVER);
+            let expiry = matcher.deadline(key).unwrap_or(NEVER);
             out.push(key_group(keys.hash(slot)), keys.key(slot), &[], expiry, |value| matcher.encode(key, value));
         };
         (&mut self.keys, encode)
     }
 
     fn value_bytes(&self) -> usize {
-        self.bytes + self.deadlines.len() * 16 + self.runs.len() * size_of::<Slot>() + self.matcher.bytes()
+        self.bytes + self.deadlines.len() * 16 + self.runs.len() * size_of::<Slot<P::Key>>() + self.matcher.bytes()
     }
 
     fn clear(&mut self, slots: &[u32]) {
@@ -265,14 +262,14 @@ impl Tabled for Sequences {
         let state = &mut self.runs[slot as usize];
         state.key = key;
         self.bytes -= state.bytes;
-        state.bytes = state.key.bytes();
+        state.bytes = self.matcher.key_bytes(&state.key);
         self.bytes += state.bytes;
         self.queue(slot);
         self.keys.restore_rank(slot, value)
     }
 
     fn is_by_time(&self) -> bool {
-        self.matcher.within_ns.is_some()
+        self.matcher.has_deadlines()
     }
 
     fn counters(&self) -> &Counters {
