@@ -219,7 +219,17 @@ def has_timeouts(case):
 def has_trends(case):
     """Whether the matches can be counted without being made; it is compared under the name of the case with `_all`."""
     looks_back = any(refers(step["where"]) for step in all_steps(case.tree))
-    return case.strategy == "skip_till_any" and case.after_match == "next_row" and case.keyed and not looks_back
+    # The rows of one match may go through a loop in a loop in several ways; trends are not for those.
+    return (case.strategy == "skip_till_any" and case.after_match == "next_row" and case.keyed and not looks_back
+            and not is_nested(case.tree))
+
+
+def is_nested(tree, inside=False):
+    """Whether a loop, or what may be left out, is in a loop."""
+    if "step" in tree or "not" in tree:
+        return False
+    is_loop = "of" in tree and tree["max"] != 1
+    return "of" in tree and inside or any(is_nested(member, inside or is_loop) for member in members_of(tree))
 
 
 def refers(node):

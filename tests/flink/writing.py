@@ -35,10 +35,16 @@ def vpl(case):
     steps = captures(case.tree)
     within = f"\n    .within({case.within // 1000}s)" if case.within else ""
     emit = f".emit({', '.join(f'{step}: collect({step}.i)' for step in steps)})"
-    timeouts = f"\n\nstream {case.name}_out = {case.name}.timeout(){emit}" if has_timeouts(case) else ""
     key = "\n    .partition_by(k)" if case.keyed else ""
-    return (f"stream {case.name} = {vpl_tree(case.tree, steps)}{within}{key}\n"
-            f"    .strategy(\"{case.strategy}\")\n    .after_match(\"{case.after_match}\")\n    {emit}{timeouts}")
+    pattern = f"{vpl_tree(case.tree, steps)}{within}{key}\n    .strategy(\"{case.strategy}\")"
+    written = f"stream {case.name} = {pattern}\n    .after_match(\"{case.after_match}\")\n    {emit}"
+    if has_timeouts(case):
+        written += f"\n\nstream {case.name}_out = {case.name}.timeout(){emit}"
+    if has_trends(case):
+        sums = ", ".join(f"{step}: sum_trends({step}.v)" for step in steps)
+        written += (f"\n\nstream {case.name}_all = {pattern}\n    .trend_aggregate(k: k, n: count_trends(), {sums})\n"
+                    f"    .emit(k: k, n: n, {', '.join(f'{step}: {step}' for step in steps)})")
+    return written
 
 
 def vpl_tree(tree, steps, quantifier="", is_not=False):
