@@ -264,7 +264,7 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         | list | map | paren | if_call | if_expr | cast | name_or_call | prefix | fexpr => (1, EXPRESSION),
         type_expr | type_name | list_type | brace_type => (1, "a type"),
         source | timer | merge | join | from | sequence | join_arg => (1, "a stream or event type"),
-        step | group | kw_all => (1, "an event type"),
+        step | member | group | kw_all => (1, "an event type"),
         name | word => (2, "a name"),
         param | record_field => (2, "a field `name: type`"),
         map_entry => (2, "an entry `\"key\": value`"),
@@ -305,8 +305,8 @@ fn wording(rule: Rule) -> Option<(u8, &'static str)> {
         WHITESPACE | COMMENT | word_char | reserved | kw_event | kw_type | kw_const | kw_fn | kw_import
         | kw_connector | kw_stream | kw_table | kw_pattern | kw_and | kw_or | kw_cast | kw_join | kw_merge
         | kw_timer | kw_seq | dot | qdot | quest | digits | exponent | clock | zone | escape | ftext_double
-        | ftext_single | field | subscript | primary | if_ahead | as_ahead | skipped | not_all | plus | star
-        | quantifier | seq | event_header | event_member | event_time | type_decl | const_decl | fn_decl
+        | ftext_single | field | subscript | primary | if_ahead | as_ahead | skipped | member_op | not_all | plus
+        | star | quantifier | seq | event_header | event_member | event_time | type_decl | const_decl | fn_decl
         | fn_header | signature | import_decl | connector_decl | stream_decl | table_decl | pattern_decl
         | block_header | option | let_line | return_line | if_header | elif_header | else_header => return None,
     })

@@ -6,6 +6,8 @@
 //! follows from it. Expressions and aggregates are those of the row-wise references. Nothing is shared
 //! with `dataflow`.
 
+mod pattern;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,6 +24,7 @@ use varpulis_runtime::expr::{Aggregate, Expr};
 use varpulis_runtime::plan::logical::{Op, Plan, Reader};
 use varpulis_runtime::sema::hir::{AggregateCall, Keyed, KeyedKind, SortKey, Step, Windows};
 
+use self::pattern::pattern_rows;
 use crate::input::{EventType, File, Line};
 
 /// A row on an edge of the plan.
@@ -252,7 +255,7 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
             KeyedKind::Limit { n } => {
                 out.extend(rows.into_iter().take(*n as usize).map(|row| Row { at: row.time, ..row }));
             }
-            KeyedKind::Pattern(_) => unreachable!("the generator makes no patterns"),
+            KeyedKind::Pattern(pattern) => out.extend(pattern_rows(keyed, pattern, &key, &rows)),
         }
     }
     out

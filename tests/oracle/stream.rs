@@ -1,6 +1,8 @@
 //! Writes random streams: sources, chains of operators, expressions and aggregates over the fields
 //! that are there.
 
+mod pattern;
+
 use varpulis_runtime::expr::generate::Random;
 
 use crate::generate::{Field, Scale, Ty};
@@ -23,6 +25,10 @@ pub struct Writer {
     readable: Vec<Readable>,
     fresh: usize,
     pub has_timer: bool,
+    /// Patterns that the next stream uses.
+    declared: String,
+    /// The field that all steps of the pattern are to agree in.
+    tie: Option<String>,
 }
 
 /// The stream that is being written.
@@ -42,7 +48,8 @@ impl Writer {
     /// Over event types, each with its fields.
     pub fn new(random: Random, scale: Scale, types: Vec<(String, Vec<Field>)>) -> Writer {
         let readable = |(name, fields)| Readable { name, fields, watermarked: true, late: None };
-        Writer { random, scale, readable: types.into_iter().map(readable).collect(), fresh: 0, has_timer: false }
+        let readable = types.into_iter().map(readable).collect();
+        Writer { random, scale, readable, fresh: 0, has_timer: false, declared: String::new(), tie: None }
     }
 
     /// The text of all streams.
@@ -66,6 +73,7 @@ impl Writer {
                 chain.text += &format!("\n    .allowed_lateness({by})");
             }
             self.emit(&mut chain, number);
+            out += &std::mem::take(&mut self.declared);
             out += &format!("stream {name} = {}\n", chain.text);
             let Chain { fields, watermarked, late, .. } = chain;
             self.readable.push(Readable { name, fields, watermarked, late });
@@ -112,6 +120,7 @@ impl Writer {
                     false,
                 )
             }
+            8..=12 => self.pattern(),
             _ => {
                 let of = self.random.pick(&self.readable).clone();
                 chain(of.name, of.fields, of.watermarked)

@@ -142,25 +142,21 @@ fn assigned(
 
 /// The attribute of a row's source.
 fn chosen(attributes: Attributes) -> Expr {
-    let mut list: Vec<(i64, Expr)> = attributes.into_iter().collect();
-    let nullable = list.iter().any(|(_, e)| e.data_type().nullable);
-    let (_, mut key) = list.pop().expect("a source has an attribute");
-    let ty = key.data_type().with_nullable(nullable);
-    while let Some((source, e)) = list.pop() {
-        if e == key {
-            continue;
-        }
-        let tag = Expr::literal(Value::Int(source), Type::Int);
-        let column = Expr::column(SOURCE_COLUMN, Type::Int.required());
+    let count = |e: &Expr| attributes.values().filter(|other| *other == e).count();
+    // What most sources have needs no test.
+    let usual = attributes.values().max_by_key(|e| count(e)).expect("a source has an attribute").clone();
+    let nullable = attributes.values().any(|e| e.data_type().nullable);
+    let ty = usual.data_type().with_nullable(nullable);
+    attributes.iter().rev().filter(|(_, e)| **e != usual).fold(usual.clone(), |otherwise, (source, e)| {
         let condition = Expr::Binary {
             op: BinaryOp::Equal,
-            left: Box::new(column),
-            right: Box::new(tag),
+            left: Box::new(Expr::column(SOURCE_COLUMN, Type::Int.required())),
+            right: Box::new(Expr::literal(Value::Int(*source), Type::Int)),
             ty: Type::Bool.required(),
         };
-        key = Expr::If { condition: Box::new(condition), then: Box::new(e), otherwise: Box::new(key), ty: ty.clone() };
-    }
-    key
+        let (then, otherwise) = (Box::new(e.clone()), Box::new(otherwise));
+        Expr::If { condition: Box::new(condition), then, otherwise, ty: ty.clone() }
+    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ impl Builder<'_> {
         let body = match parts.take(Rule::seq) {
             Some(seq) => {
                 let span = self.span(&seq);
-                let mut steps: Vec<Element> = Parts::of(seq).all(Rule::step).map(|step| self.step(step)).collect();
+                let mut steps: Vec<Element> =
+                    Parts::of(seq).all(Rule::member).map(|member| self.sequence(member)).collect();
                 match steps.len() {
                     1 => steps.remove(0),
                     _ => Element { kind: ElementKind::Sequence(steps), span },
@@ -46,6 +47,7 @@ impl Builder<'_> {
         self.expr(expr.expect("the grammar puts an expression here"))
     }
 
+    /// Steps and what joins them: all of a pattern, or what stands between two commas.
     pub fn sequence(&mut self, pair: Pair<'_, Rule>) -> Element {
         let (mut steps, mut joins) = (Vec::new(), Vec::new());
         for part in pair.into_inner() {

@@ -70,8 +70,13 @@ pub fn as_source(body: Element) -> SourceKind {
 fn as_member(element: &Element) -> String {
     let text = write_element(element);
     match element.kind {
-        ElementKind::Sequence(_) | ElementKind::And(_) | ElementKind::Or(_) => format!("({text})"),
-        ElementKind::Step { .. } | ElementKind::Repeat { .. } | ElementKind::Not(_) | ElementKind::Named { .. } => text,
+        ElementKind::Sequence(_) => format!("({text})"),
+        ElementKind::And(_)
+        | ElementKind::Or(_)
+        | ElementKind::Step { .. }
+        | ElementKind::Repeat { .. }
+        | ElementKind::Not(_)
+        | ElementKind::Named { .. } => text,
     }
 }
 
@@ -112,6 +117,7 @@ fn joins_bind_in_the_order_of_the_definition() {
         ("all A{2}", "(A{2})+"),
         ("A where x and y or z", "A where (x and y) or z"),
         ("SEQ(A)", "A"),
+        ("SEQ(A or B and C, D)", "(A or (B and C)) -> D"),
     ] {
         let spanless = |text: &str| spanless(&program(&format!("pattern P = {text}")));
         assert_eq!(spanless(text), spanless(same), "{text}");
