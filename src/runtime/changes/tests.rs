@@ -233,6 +233,35 @@ fn files_come_and_go() {
     assert_eq!(verdicts(&late), [("b.jsonl", Verdict::New), ("Bars/window/0", Verdict::Replaced)]);
 }
 
+#[test]
+fn partial_matches_go_on_while_the_pattern_is_the_same() {
+    const PATTERN: &str = "stream F = S as a -> S+ as b where value > a.value -> not S where n > 9
+    .within(5m).partition_by(zone).after_match(\"to_next_start\").emit(zone: a.zone, n: count(b))";
+    for (from, to) in [
+        ("emit(zone: a.zone, n: count(b))", "emit(of: a.zone, rows: count(b) + 1)"),
+        (".partition_by", ".max_runs(5).partition_by"),
+        ("S+ as b", "all S as b"),
+    ] {
+        check(PATTERN, &PATTERN.replace(from, to), &[]);
+    }
+    check(PATTERN, &PATTERN.replace("a.", "first.").replace("as a ", "as first "), &[]);
+    for (from, to) in [
+        ("value > a.value", "value >= a.value"),
+        ("value > a.value", "value > last(b.value)"),
+        ("S+ as b", "S{2} as b"),
+        ("not S where n > 9", "not S where n > 8"),
+        ("within(5m)", "within(6m)"),
+        ("partition_by(zone)", "partition_by(city)"),
+        ("to_next_start", "next_row"),
+        (".within", ".strategy(\"strict\").within"),
+        ("count(b)", "sum(b.n)"),
+    ] {
+        let comparison = changes(PATTERN, &PATTERN.replace(from, to));
+        let of_state: Vec<_> = verdicts(&comparison).into_iter().filter(|(n, _)| *n == "F/pattern/0").collect();
+        assert_eq!(of_state, [("F/pattern/0", Verdict::Replaced)], "{from} -> {to}\n{}", comparison.to_text(true));
+    }
+}
+
 /// What one version writes another one must find the same.
 #[test]
 fn definitions_have_fixed_names() {

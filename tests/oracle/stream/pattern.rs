@@ -72,6 +72,7 @@ impl Writer {
     fn part(&mut self, body: &mut Body) -> String {
         let first = body.captures.len();
         let group = match self.random.below(12) {
+            _ if self.tie.is_some() && first == 0 => return self.step(body, "", first),
             0 => Some([" or ", ""]),
             1 => Some([" and ", ""]),
             2 => Some([" -> ", "{2}"]),
@@ -95,7 +96,9 @@ impl Writer {
     }
 
     fn source_of_step(&mut self, body: &mut Body) -> Readable {
-        let of = self.random.pick(&self.readable).clone();
+        let tied = |r: &&Readable| self.tie.as_ref().is_some_and(|name| has(&r.fields, name));
+        let tied: Vec<Readable> = self.readable.iter().filter(tied).cloned().collect();
+        let of = if tied.is_empty() { self.random.pick(&self.readable) } else { self.random.pick(&tied) }.clone();
         if !body.sources.iter().any(|s| s.name == of.name) {
             body.sources.push(of.clone());
         }
