@@ -137,6 +137,8 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 #[cfg(test)]
+mod pattern_stress;
+#[cfg(test)]
 mod pattern_tests;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,15 @@ pub struct Uses<'a> {
     aliases: BTreeMap<(u32, u32), (String, Span, bool)>,
 }
 
+/// What the steps ask of rows.
+struct Conditions {
+    /// By step, `Some(None)`: none; `None`: wrong, and reported.
+    typed: Vec<Option<Option<Expr>>>,
+    memories: Vec<Memory>,
+    /// The first expression that asked for a memory.
+    remembers: Option<Span>,
+}
+
 /// A pattern as a stream uses it.
 struct Written<'a> {
     body: &'a Element,
@@ -174,7 +183,7 @@ impl<'a> Analyzer<'a, '_> {
         let shape = shape?;
         let inputs = self.pattern_inputs(&shape.steps, options.key_parts())?;
         let scope = scope(&shape.steps, &inputs.views, &options);
-        let (conditions, memories, remembers) = self.conditions(&shape.steps, &scope);
+        let Conditions { typed: conditions, memories, remembers } = self.conditions(&shape.steps, &scope);
         let sound = timed && options.are_sound() && conditions.iter().all(Option::is_some);
         let tag = |event: &str| inputs.views.iter().position(|v| v.event == event).unwrap_or(0) as i64;
         let steps = scope.steps.iter().zip(conditions).map(|(capture, condition)| Step {
@@ -217,13 +226,7 @@ impl<'a> Analyzer<'a, '_> {
         false
     }
 
-    /// The conditions of the steps, `None` for wrong ones, and what they remember.
-    #[expect(clippy::type_complexity, reason = "the parts of one result, which the caller takes apart at once")]
-    fn conditions(
-        &mut self,
-        steps: &[StepDecl<'a>],
-        scope: &Scope,
-    ) -> (Vec<Option<Option<Expr>>>, Vec<Memory>, Option<Span>) {
+    fn conditions(&mut self, steps: &[StepDecl<'a>], scope: &Scope) -> Conditions {
         let mut typed = Vec::with_capacity(steps.len());
         let (mut memories, mut first) = (Vec::new(), None);
         for (step, decl) in steps.iter().enumerate() {
@@ -243,7 +246,7 @@ impl<'a> Analyzer<'a, '_> {
         let count = memories.len();
         let shift = |i: usize| if i >= MEMORIES { i - MEMORIES } else { count + i };
         let typed = typed.into_iter().map(|e| e.map(|e| e.map(|e| remap(e, &shift)))).collect();
-        (typed, memories, first)
+        Conditions { typed, memories, remembers: first }
     }
 
     /// The condition, if it is one: what is always true needs no look.

@@ -343,7 +343,8 @@ impl<'t> Typer<'t, '_> {
             Some(other) if other != step => {
                 let (a, b) = (captures.scope.steps[other].name(), captures.scope.steps[step].name());
                 let message = format!("the rows of one step are gone through, and here are `{a}` and `{b}`");
-                self.report(codes::BAD_ARGUMENTS, span, message);
+                let hint = "aggregate each by itself; `greatest` and `least` compare values of several steps";
+                self.report_with_hint(codes::BAD_ARGUMENTS, span, message, hint);
                 None
             }
             _ => {
