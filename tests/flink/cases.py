@@ -1,26 +1,14 @@
-"""Random patterns and rows, and how they are written: in VPL, and for FlinkCEP.
+"""Random patterns and rows.
 
-A pattern is a tree as in `reference.py`, with its strategy, rule after a match and `within` (ms or None) beside it. Only
-what means the same in FlinkCEP is made here; the table in docs/patterns.md says what does not.
+A pattern is a tree as in `reference.py`, with its strategy, rule after a match and `within` (ms or None) beside it. A
+`Maker` makes what means the same in FlinkCEP, and the table in docs/patterns.md says what does not; a `WideMaker` all.
 """
 
 import itertools
-import json
 import random
 from dataclasses import dataclass
 
 TYPES = "ABCDE"
-
-# What a strategy is in Flink: how steps follow, how loops do, and whether a loop takes all that it can.
-FLINK = {
-    "skip_till_any": ("followedByAny", "allowCombinations", False),
-    "skip_till_next": ("followedBy", "relaxed", True),
-    "strict": ("next", "consecutive", True),
-}
-AFTER_MATCH = {"next_row": "noSkip", "to_next_start": "skipToNext", "skip_past_last": "skipPastLastEvent"}
-# Longer than any input: with a skip rule Flink keeps matches back while an older run lives, even at the end.
-ALWAYS_MS = 10**12
-
 
 @dataclass
 class Case:
@@ -210,6 +198,15 @@ def make_rows(rng, tree):
     return rows
 
 
+def orders(tree):
+    """The same without `or` and `and`: a match of one of these sequences is a match."""
+    def alternatives(member):
+        if "or" in member:
+            return [[inner] for inner in member["or"]]
+        return [list(order) for order in itertools.permutations(member["and"])] if "and" in member else [[member]]
+    return [sum(chosen, []) for chosen in itertools.product(*map(alternatives, tree["seq"]))]
+
+
 def has_loop(tree):
     return "of" in tree and tree["min"] != tree["max"] or any(map(has_loop, tree.get("seq", [])))
 
@@ -217,6 +214,27 @@ def has_loop(tree):
 def has_timeouts(case):
     """Whether the runs that time out are compared as well, under the name of the case with `_out`."""
     return case.within is not None and case.after_match == "next_row" and not waits(case.tree)
+
+
+def has_trends(case):
+    """Whether the matches can be counted without being made; it is compared under the name of the case with `_all`."""
+    looks_back = any(refers(step["where"]) for step in all_steps(case.tree))
+    # The rows of one match may go through a loop in a loop in several ways; trends are not for those.
+    return (case.strategy == "skip_till_any" and case.after_match == "next_row" and case.keyed and not looks_back
+            and not is_nested(case.tree))
+
+
+def is_nested(tree, inside=False):
+    """Whether a loop, or what may be left out, is in a loop."""
+    if "step" in tree or "not" in tree:
+        return False
+    is_loop = "of" in tree and tree["max"] != 1
+    return "of" in tree and inside or any(is_nested(member, inside or is_loop) for member in members_of(tree))
+
+
+def refers(node):
+    """Whether a condition is over more than the current row."""
+    return isinstance(node, list) and (isinstance(node[-1], str) and len(node) == 2 or any(map(refers, node[1:])))
 
 
 def members_of(tree):
@@ -237,98 +255,3 @@ def captures(tree):
         return {tree["step"]: False}
     several = "of" in tree and (tree["max"] is None or tree["max"] > 1)
     return {name: several or inner for member in members_of(tree) for name, inner in captures(member).items()}
-
-
-# ---------------------------------------------------------------- VPL
-
-def program(cases):
-    declared = "".join(f"event {name}:\n    at: timestamp\n    k: str\n    i: int\n    v: int\n\n" for name in TYPES)
-    return declared + "\n\n".join(map(vpl, cases)) + "\n"
-
-
-def input_rows(rows):
-    """One file for all types: rows of equal time go by their position in it."""
-    return "".join(json.dumps({"event_type": row["type"], "at": timestamp(row["time"]), "k": row["key"], "i": row["index"],
-                               "v": row["value"]}) + "\n" for row in rows)
-
-
-def timestamp(ms):
-    days, seconds = divmod(ms // 1000, 86400)
-    return f"2026-01-{days + 1:02}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
-
-
-def vpl(case):
-    steps = captures(case.tree)
-    within = f"\n    .within({case.within // 1000}s)" if case.within else ""
-    emit = f".emit({', '.join(f'{step}: collect({step}.i)' for step in steps)})"
-    timeouts = f"\n\nstream {case.name}_out = {case.name}.timeout(){emit}" if has_timeouts(case) else ""
-    key = "\n    .partition_by(k)" if case.keyed else ""
-    return (f"stream {case.name} = {vpl_tree(case.tree, steps)}{within}{key}\n"
-            f"    .strategy(\"{case.strategy}\")\n    .after_match(\"{case.after_match}\")\n    {emit}{timeouts}")
-
-
-def vpl_tree(tree, steps, quantifier="", is_not=False):
-    if "not" in tree:
-        return "not " + vpl_tree(tree["not"], steps, is_not=True)
-    if "seq" in tree:
-        joined = "\n    -> ".join(vpl_tree(member, steps) for member in tree["seq"])
-        return f"({joined}){quantifier}" if quantifier else joined
-    if "or" in tree or "and" in tree:
-        word = " or " if "or" in tree else " and "
-        return f"({word.join(f'({vpl_tree(member, steps)})' for member in members_of(tree))})"
-    if "of" in tree:
-        low, high = tree["min"], tree["max"]
-        known = {(1, None): "+", (0, None): "*", (0, 1): "?", (1, 1): "{1}"}.get((low, high))
-        counted = f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
-        return vpl_tree(tree["of"], steps, known or counted)
-    alias = "" if is_not else f" as {tree['step']}"
-    where = f" where {vpl_expr(tree['where'], steps)}" if tree["where"] else ""
-    return f"{tree['type']}{quantifier}{alias}{where}"
-
-
-def vpl_expr(node, steps):
-    if not isinstance(node, list):
-        return str(node)
-    if node[0] in ("value", "key"):
-        return node[0][0] if len(node) == 1 else f"{node[1]}.k"
-    if node[0] in ("and", "or"):
-        return f" {node[0]} ".join(f"({vpl_expr(part, steps)})" for part in node[1:])
-    if len(node) == 3:
-        return f"{vpl_expr(node[1], steps)} {node[0]} {vpl_expr(node[2], steps)}"
-    if node[0] == "count":
-        return f"count({node[1]})"
-    return f"{node[1]}.v" if node[0] == "latest" or not steps[node[1]] else f"{node[0]}({node[1]}.v)"
-
-
-# ---------------------------------------------------------------- FlinkCEP
-
-def orders(tree):
-    """The same without `or` and `and`: a match of one of these sequences is a match."""
-    def alternatives(member):
-        if "or" in member:
-            return [[inner] for inner in member["or"]]
-        return [list(order) for order in itertools.permutations(member["and"])] if "and" in member else [[member]]
-    return [sum(chosen, []) for chosen in itertools.product(*map(alternatives, tree["seq"]))]
-
-
-def flink_patterns(case):
-    within, rule = case.within, AFTER_MATCH[case.after_match]
-    if case.strategy == "skip_till_any":
-        rule = "noSkip"  # Which of several matches of a start is taken is left open there; `compare.py` applies the rule.
-    if rule != "noSkip":
-        within = within or ALWAYS_MS
-    return [{"elements": [flink_element(member, case.strategy) for member in members], "within_ms": within,
-             "after_match": rule} for members in orders(case.tree)]
-
-
-def flink_element(tree, strategy):
-    join, loop, greedy = FLINK[strategy]
-    if "not" in tree:
-        return flink_element(tree["not"], strategy) | {"join": "notFollowedBy"}
-    if "seq" in tree:
-        return {"group": [flink_element(member, strategy) for member in tree["seq"]], "join": join}
-    if "of" in tree:
-        is_loop = tree["max"] is None or tree["max"] > 1
-        more = {"loop": loop, "greedy": greedy and tree["min"] != tree["max"]} if is_loop else {}
-        return flink_element(tree["of"], strategy) | {"min": tree["min"], "max": tree["max"]} | more
-    return {"name": tree["step"], "types": [tree["type"]], "where": tree["where"], "join": join}

@@ -7,8 +7,8 @@ Needs Java 17 or later with a compiler, and 210 MB for Flink's jars, which come 
 is `--cache`, else `VARPULIS_FLINK`, else one in the user's cache).
 
 A program has twenty random patterns; the rows made for each are the rows of a key, and each pattern is applied to all
-keys. Every other program runs on two workers. Everything follows from the seed, which is printed. The first case that
-differs is printed with its program, its rows and the three answers, and the exit code is 1.
+keys. Everything follows from the seed, which is printed. The first case that differs is printed with its program, its
+rows and the three answers, and the exit code is 1.
 """
 
 import argparse
@@ -24,10 +24,12 @@ from pathlib import Path
 import cases
 import flinkcep
 import reference
+import writing
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "varpulis"
 PATTERNS = 20
+# Every other program runs on two workers, in small blocks and with stalls.
+FLAGS = (["-w", "1"], ["-w", "2", "--block-bytes", "300", "--chaos", "1"])
 # Rows of one key lie further apart from those of the next than any `within`.
 KEY_MS = 60_000
 
@@ -43,21 +45,42 @@ def make_program(rng, maker):
     return [case for case, _ in made], rows
 
 
-def of_varpulis(binary, of_program, rows, workers):
-    """By stream, the matches or runs: tuples of (index of the row, step)."""
+def of_varpulis(binary, of_program, rows, flags):
+    """By stream, the matches or runs, tuples of (index of the row, step); for trends (key, how many, sums of steps)."""
     with tempfile.TemporaryDirectory() as folder:
         program, given = Path(folder, "q.vpl"), Path(folder, "rows.jsonl")
-        program.write_text(cases.program(of_program))
-        given.write_text(cases.input_rows(rows))
-        done = subprocess.run([binary, "run", program, "-i", given, "--quiet", "-w", str(workers)], capture_output=True, text=True)
+        program.write_text(writing.program(of_program))
+        given.write_text(writing.input_rows(rows))
+        done = subprocess.run([binary, "run", program, "-i", given, "--quiet", *flags], capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{program.read_text()}\n{done.stderr}")
-    found = defaultdict(list)
+    found, trends = defaultdict(list), defaultdict(Counter)
     for line in done.stdout.splitlines():
         row = json.loads(line)
         name, _ = row.pop("_stream"), row.pop("_time")
-        found[name].append(tuple(sorted((index, step) for step, taken in row.items() for index in taken)))
+        if "n" in row:
+            key = row.pop("k")
+            trends[name, key].update({step: value or 0 for step, value in row.items()})
+        else:
+            found[name].append(tuple(sorted((index, step) for step, taken in row.items() for index in taken)))
+    for (name, key), sums in trends.items():
+        found[name].append(trend(key, sums))
     return found
+
+
+def trend(key, sums):
+    return key, *sorted((step, value) for step, value in sums.items() if value)
+
+
+def trends_of(matches, rows):
+    """What there is to count in the matches, by key."""
+    keys = defaultdict(Counter)
+    for match in matches:
+        sums = keys[rows[match[0][0]]["key"]]
+        sums["n"] += 1
+        for index, step in match:
+            sums[step] += rows[index]["value"]
+    return [trend(key, sums) for key, sums in keys.items()]
 
 
 def of_flink(command, programs):
@@ -70,7 +93,7 @@ def of_flink(command, programs):
                 # Ours is among the rows of the types that the pattern names.
                 named = reference.named_types(case.tree)
                 seen = [row for row in rows if row["type"] in named]
-            given.append({"name": case.name, "events": seen, "patterns": cases.flink_patterns(case)})
+            given.append({"name": case.name, "events": seen, "patterns": writing.flink_patterns(case)})
     answers = iter(zip(given, flinkcep.run(command, given)))
     found = []
     for of_program, _ in programs:
@@ -136,16 +159,16 @@ def of_reference(case, rows):
         of_streams[case.name] += found
         if cases.has_timeouts(case):
             of_streams[case.name + "_out"] += sorted(set(timeouts))
-    return of_streams
+    return of_streams | ({case.name + "_all": trends_of(of_streams[case.name], rows)} if cases.has_trends(case) else {})
 
 
-def show(case, rows, answers):
+def show(case, rows, answers, suffix):
     """The program, the rows of the keys where the answers differ, and who found which match how often."""
     disputed = {match for answer in answers.values() for match in answer
                 if len({other.count(match) for other in answers.values()}) > 1}
-    keys = {rows[match[0][0]]["key"] for match in disputed}
-    print(cases.program([case]) + cases.input_rows([row for row in rows if row["key"] in keys]))
-    for match in sorted(disputed):
+    keys = {match[0] if suffix == "_all" else rows[match[0][0]]["key"] for match in disputed}
+    print(writing.program([case]) + writing.input_rows([row for row in rows if row["key"] in keys]))
+    for match in sorted(disputed, key=str):
         print(*(f"{who} {answer.count(match)}x" for who, answer in answers.items()), match, sep="  ")
 
 
@@ -166,23 +189,24 @@ def main():
     flinks = [{}] * len(programs) if options.wide else of_flink(flinkcep.prepare(Path(options.cache)), programs)
     counts = Counter()
     for number, ((of_program, rows), flink) in enumerate(zip(programs, flinks)):
-        varpulis = None if options.reference_only else of_varpulis(options.varpulis, of_program, rows, 1 + number % 2)
+        varpulis = None if options.reference_only else of_varpulis(options.varpulis, of_program, rows, FLAGS[number % 2])
         for case in of_program:
             for stream, wanted in of_reference(case, rows).items():
                 answers = {"reference": wanted, "flink": flink.get(stream), "varpulis": None if varpulis is None else varpulis[stream]}
                 if isinstance(flink.get(case.name), str):
                     counts[f"refused by Flink: {flink[case.name][:70]}"] += stream == case.name
                     answers["flink"] = None
-                what = f"{case.strategy}, {case.after_match}" + (", timeouts" if stream != case.name else "")
+                suffix = stream.removeprefix(case.name)
+                what = f"{case.strategy}, {case.after_match}" + {"": "", "_out": ", timeouts", "_all": ", trends"}[suffix]
                 counts[f"{what}: patterns"] += 1
                 counts[f"{what}: rows"] += len(wanted)
                 answers = {who: answer for who, answer in answers.items() if answer is not None}
-                if stream != case.name:
+                if suffix == "_out":
                     # Runs of the same rows that stand at different places of loops within loops time out each.
                     answers = {who: sorted(set(answer)) for who, answer in answers.items()}
                 if len({tuple(sorted(answer)) for answer in answers.values()}) > 1:
                     print(f"{stream}:")
-                    show(case, rows, answers)
+                    show(case, rows, answers, suffix)
                     sys.exit(1)
     for name, count in sorted(counts.items()):
         print(f"{count:8} {name}")
