@@ -22,10 +22,22 @@ const RUNS: [&[&str]; 9] = [
     &["-w", "4", "--chaos", "3", "--block-bytes", "1"],
 ];
 
-/// Cases of the topic `run` that also run on two processes, by how their names begin: what is keyed, merged
-/// or ordered across them.
-const TWO_PROCESSES: [&str; 8] =
-    ["capacity", "distinct", "late", "merge", "partitions", "running", "session", "window"];
+/// Cases of the topics `run` and `patterns` that also run on two processes, by how their names begin: what is keyed,
+/// merged or ordered across them.
+const TWO_PROCESSES: [&str; 12] = [
+    "after_match",
+    "capacity",
+    "distinct",
+    "keys",
+    "late",
+    "merge",
+    "named",
+    "partitions",
+    "running",
+    "session",
+    "timeouts",
+    "window",
+];
 
 /// Runs a case in all its ways; the number of runs, or the first failure.
 pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
@@ -42,7 +54,8 @@ pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
         let finished = process::run(&case.dir, &args, stdin.as_deref()).map_err(&fail)?;
         judge(case, &finished, tmp.path(), update && i == 0).map_err(&fail)?;
     }
-    let is_clustered = case.topic == "run" && TWO_PROCESSES.iter().any(|start| case.stem.starts_with(start));
+    let has_clusters = matches!(case.topic.as_str(), "run" | "patterns");
+    let is_clustered = has_clusters && TWO_PROCESSES.iter().any(|start| case.stem.starts_with(start));
     if is_clustered && !update {
         run_on_two_processes(case).map_err(|why| format!("on two processes: {why}"))?;
     }
