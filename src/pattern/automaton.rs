@@ -74,12 +74,13 @@ impl Automaton {
     /// The automaton of a pattern whose first member must take a row, whatever its quantifier says.
     pub fn new(root: &Node) -> Result<Automaton, TooLarge> {
         let mut builder = Builder { steps: vec![None] };
-        let root = builder.part(root)?;
+        let tree = root;
+        let root = builder.part(tree)?;
         let mut states: Vec<State> =
             builder.steps.iter().map(|step| State { step: *step, ..State::default() }).collect();
         let end = Frontier { moves: Vec::new(), accepts: true };
         follow(&root, end, &builder.steps, &mut states);
-        states[0].moves = start(&root, &builder.steps);
+        states[0].moves = start(tree, &root, &builder.steps);
         Ok(Automaton { states })
     }
 
@@ -197,10 +198,10 @@ fn is_nullable(part: &Part) -> bool {
 }
 
 /// The moves with which the pattern begins: those of its first member, which is not left out.
-fn start(part: &Part, steps: &[Option<usize>]) -> Vec<Move> {
-    match part {
-        Part::Sequence(parts) => parts.first().map_or(Vec::new(), |part| start(part, steps)),
-        Part::Place(_) | Part::Not(_) | Part::OneOf(_) | Part::Optional(_) | Part::Loop(_) => first(part, steps),
+fn start(node: &Node, part: &Part, steps: &[Option<usize>]) -> Vec<Move> {
+    match (node, part) {
+        (Node::Sequence(members), Part::Sequence(parts)) => start(&members[0], &parts[0], steps),
+        (_, part) => first(part, steps),
     }
 }
 

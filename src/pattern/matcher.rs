@@ -418,10 +418,13 @@ impl PerKey for Matcher {
         };
         while let Some(front) = key.runs.front().filter(|run| expires(run, self.within_ns)) {
             let start = front.start;
+            let mut timeouts = Vec::new();
             while key.runs.front().is_some_and(|run| run.start == start) {
                 let run = key.runs.pop_front().expect("there is a first one");
-                self.expire_run(run, out);
+                self.expire_run(run, &mut timeouts);
             }
+            in_order(&mut timeouts);
+            out.append(&mut timeouts);
             self.settle(key, out);
         }
         if self.after_match == AfterMatch::SkipPastLast {

@@ -255,6 +255,9 @@ fn check(seed: u64) -> Result<usize, String> {
         // What expires is asked for instead.
         pattern.gives = Gives::Timeouts(Vec::new());
         expected = std::mem::take(&mut timeouts);
+        expected.sort();
+        // The same rows in the same steps are one partial match, however the pattern reads them.
+        expected.dedup();
     }
     let mut given = run(&pattern, &rows, &mut random);
     let is_waiting = pattern.after_match == AfterMatch::SkipPastLast;

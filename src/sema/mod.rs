@@ -78,7 +78,7 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     analyzer.finish_patterns();
     analyzer.settle_outputs();
     let Analyzer { inputs, mut findings, streams, .. } = analyzer;
-    if globals.streams.is_empty() && findings.is_empty() {
+    if globals.streams.is_empty() && !findings.iter().any(|d| d.severity == Severity::Error) {
         let end = diagnostic_end(files);
         findings.push(Diagnostic::error(codes::NO_STREAM, end, "the program has no stream"));
     }

@@ -59,7 +59,24 @@ fn take(case: &Case, workers: u64) {
 fn any_number_of_workers_continues_what_any_other_began() {
     let case = Case::new(ROWS, 19);
     let whole = String::from_utf8(case.output("whole.jsonl", true)).unwrap();
-    for stream in ["Bars", "Highs", "Sessions", "Running", "Kinds", "Recent", "First", "Hundreds", "Best", "Ranked"] {
+    for stream in [
+        "Bars",
+        "Highs",
+        "Sessions",
+        "Running",
+        "Kinds",
+        "Recent",
+        "First",
+        "Hundreds",
+        "Best",
+        "Ranked",
+        "Rising",
+        "Quiet",
+        "Unmatched",
+        "Disjoint",
+        "Pairs",
+        "Trends",
+    ] {
         assert!(whole.contains(&format!("\"_stream\":\"{stream}\"")), "{stream} has rows");
     }
     for taken in WORKERS {
