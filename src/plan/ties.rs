@@ -19,12 +19,21 @@ pub fn need_all_columns(plan: &Plan) -> Vec<bool> {
     let mut needed = Vec::with_capacity(plan.nodes.len());
     for id in 0..plan.nodes.len() {
         needed.push(match &plan.nodes[id].op {
-            Op::Keyed { input, keyed, .. } => depends_on_ties(keyed) && ways[*input].may_tie,
+            Op::Keyed { input, keyed, .. } => depends_on_ties(keyed) && may_tie(plan, &ways, *input, keyed),
             Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => false,
         });
         ways.push(ways_to(plan, id, &ways));
     }
     needed
+}
+
+/// Whether rows of `input` may tie for a keyed node. The rows of a pattern begin with the number of the input that they
+/// are from, so that those of different inputs never do.
+fn may_tie(plan: &Plan, ways: &[Ways], input: NodeId, keyed: &Keyed) -> bool {
+    match (&keyed.kind, &plan.nodes[input].op) {
+        (KeyedKind::Pattern(_), Op::Merge { inputs }) => inputs.iter().any(|i| ways[*i].may_tie),
+        (_, _) => ways[input].may_tie,
+    }
 }
 
 /// Whether the result depends on the order of rows that tie in (`time`, `seq`). Aggregates do not: where

@@ -6,6 +6,7 @@
 use crate::data::{Field, Schema};
 use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::expr::Expr;
+use crate::pattern::automaton::Automaton;
 use crate::pattern::{AfterMatch, Gives, Output, Selection, Trend};
 use crate::sema::arguments::Takes;
 use crate::sema::hir::{KeyedKind, Step};
@@ -131,6 +132,10 @@ impl<'a> Chain<'a, '_, '_> {
             Some((span, "trends are counted with all matches", "leave `.after_match` out"))
         } else if let Some((_, span)) = options.max_runs {
             Some((span, "trends are counted without runs", "leave `.max_runs` out"))
+        } else if Automaton::new(&opening.pattern.root).is_ok_and(|automaton| automaton.is_ambiguous()) {
+            let message =
+                "the same rows in the same steps fit this pattern in several ways, and would count several times";
+            Some((op.span, message, "a loop in a loop does that: leave one of them out"))
         } else {
             let hint = "write it over the fields of the step's own row and the key";
             opening.remembers.map(|span| (span, "the conditions of a trend see no other step", hint))
