@@ -28,6 +28,11 @@ const MAGIC: [u8; 8] = *b"varpulis";
 const PROTOCOL_VERSION: u32 = 1;
 /// The longest message between processes outside the dataflow; plans and reports are far below.
 const MESSAGE_BYTES_MAX: u32 = 64 << 20;
+/// How deep a plan may nest as JSON: a program's expressions and patterns are bounded in depth, and each of their
+/// levels is a few.
+const NESTING_MAX: usize = 10_000;
+/// Ample for so many levels.
+pub const DEEP_STACK_BYTES: usize = 64 << 20;
 
 /// This process among those of the run.
 #[derive(Clone, Debug)]
@@ -283,6 +288,41 @@ pub fn write_message<T: Serialize>(stream: &mut TcpStream, value: &T) -> std::io
 }
 
 pub fn read_message<T: DeserializeOwned>(stream: &mut TcpStream) -> std::io::Result<T> {
+    Ok(serde_json::from_slice(&message(stream)?)?)
+}
+
+/// Reads what may nest as deep as a program does, on a stack of [`DEEP_STACK_BYTES`].
+pub fn read_deep_message<T: DeserializeOwned>(stream: &mut TcpStream) -> std::io::Result<T> {
+    let bytes = message(stream)?;
+    if nesting(&bytes) > NESTING_MAX {
+        return Err(std::io::Error::other("a message that nests so deep cannot be"));
+    }
+    let mut from = serde_json::Deserializer::from_slice(&bytes);
+    from.disable_recursion_limit();
+    Ok(T::deserialize(&mut from)?)
+}
+
+/// How deep the brackets of a JSON text nest.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for b in json {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The bytes of the next message.
+fn message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
@@ -291,5 +331,5 @@ pub fn read_message<T: DeserializeOwned>(stream: &mut TcpStream) -> std::io::Res
     }
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+    Ok(bytes)
 }

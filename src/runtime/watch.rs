@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{read_message, write_message};
+use super::cluster::{DEEP_STACK_BYTES, read_deep_message, write_message};
 
 /// How often a process says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
@@ -110,7 +110,8 @@ impl Control {
                 on_lost: on_lost.clone(),
             };
             let sender = sender.clone();
-            std::thread::Builder::new().name("watch".to_string()).spawn(move || watcher.listen(stream, sender))?;
+            let thread = std::thread::Builder::new().name("watch".to_string()).stack_size(DEEP_STACK_BYTES);
+            thread.spawn(move || watcher.listen(stream, sender))?;
         }
         let (beating, is_done) = (links.clone(), is_over.clone());
         std::thread::Builder::new().name("beat".to_string()).spawn(move || {
@@ -162,7 +163,7 @@ impl Watcher {
     fn listen(self, mut stream: TcpStream, inbox: Sender<(usize, serde_json::Value)>) {
         let process = self.links[self.index].process;
         loop {
-            match read_message::<Word>(&mut stream) {
+            match read_deep_message::<Word>(&mut stream) {
                 Ok(Word::Alive) => {}
                 Ok(Word::Value(value)) => {
                     if inbox.send((process, value)).is_err() {
@@ -235,6 +236,17 @@ mod tests {
         let (a, _b) = pair();
         let (_first, lost) = control(vec![(1, a)], 20);
         assert_eq!(lost.recv().unwrap().reason, "it does not answer");
+    }
+
+    /// Expressions and patterns of a plan nest deeper than JSON is read by default.
+    #[test]
+    fn values_may_nest_as_deep_as_programs() {
+        let (a, b) = pair();
+        let (first, _lost_of_first) = control(vec![(1, a)], 10_000);
+        let (second, _lost_of_second) = control(vec![(0, b)], 10_000);
+        let deep = (0..500).fold(serde_json::json!(1), |inner, _| serde_json::json!({ "]": [inner] }));
+        first.tell(&deep).unwrap();
+        assert_eq!(second.hear::<serde_json::Value>().unwrap(), (0, deep));
     }
 
     #[test]
