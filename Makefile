@@ -66,6 +66,8 @@ tests: tools
 bench: build
 	python3 benches/compare.py "$(VARPULIS)"
 	python3 benches/state.py --only incremental "$(VARPULIS)"
+	cargo bench --locked --bench patterns
+	python3 benches/patterns.py "$(VARPULIS)"
 
 bench-state: build
 	python3 benches/state.py "$(VARPULIS)"
@@ -92,6 +94,8 @@ fuzz: tools
 crash: tools
 	CRASH_KILLS=500 CRASH_ROWS=2000000 CRASH_CHAOS_RUNS=100 cargo test $(CHECKED) --test crash -- --nocapture
 
-# Random programs over random inputs against the naive interpreter; make test runs the first 2,000.
+# Random programs over random inputs against the naive interpreter, and random patterns against their definition;
+# make test runs the first 2,000 and 5,000.
 soak: tools
 	ORACLE_CASES=100000 cargo test $(CHECKED) --test oracle -- --nocapture
+	PATTERN_CASES=100000 cargo test $(CHECKED) --lib pattern:: -- --nocapture

@@ -83,6 +83,11 @@ pub fn encode_row(columns: &[(ArrayRef, DataType)], row: usize, out: &mut Vec<u8
     columns.iter().for_each(|(column, ty)| encode_cell(column, ty, row, Form::Exact, out));
 }
 
+/// As [`encode_row`], for one column.
+pub fn encode_field(column: &ArrayRef, ty: &DataType, row: usize, out: &mut Vec<u8>) {
+    encode_cell(column, ty, row, Form::Exact, out);
+}
+
 fn encode_strings(column: &ArrayRef) -> Keys {
     let strings = column.as_string::<i32>();
     let mut data = Vec::with_capacity(strings.value_data().len() + 3 * strings.len());

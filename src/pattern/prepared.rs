@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, NullA
 use super::program::{General, Program, StepProgram};
 use super::{MemoryValue, SOURCE_COLUMN, Slot};
 use crate::data::array::{array_of_values, value_at};
-use crate::data::key::encode_row;
+use crate::data::key::encode_field;
 use crate::data::value::compare_floats;
 use crate::data::{Batch, DataType, Type, Value};
 use crate::expr::{BinaryOp, Errors, Expr, add_columns, evaluate};
@@ -193,9 +193,9 @@ impl<'a> Prepared<'a> {
         if kept.is_empty() {
             return Box::default();
         }
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(kept.len() * 9);
         for (column, ty) in kept {
-            encode_row(&[(column.array.clone(), ty.clone())], column.index(row), &mut out);
+            encode_field(&column.array, ty, column.index(row), &mut out);
         }
         out.into()
     }

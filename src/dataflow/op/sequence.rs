@@ -42,6 +42,8 @@ pub struct Sequences<P: PerKey> {
     settled: Vec<P::Settled>,
     delay_ns: i64,
     bytes: usize,
+    /// The slots whose bytes are to be counted again.
+    touched: Vec<u32>,
     counters: Arc<Counters>,
 }
 
@@ -51,6 +53,8 @@ struct Slot<K> {
     /// The deadline in the heap that is the slot's.
     queued: Option<i64>,
     bytes: usize,
+    /// Whether the bytes are to be counted again.
+    is_touched: bool,
 }
 
 impl<P: PerKey> Sequences<P> {
@@ -67,6 +71,7 @@ impl<P: PerKey> Sequences<P> {
             settled: Vec::new(),
             delay_ns,
             bytes: 0,
+            touched: Vec::new(),
             counters,
         }
     }
@@ -89,10 +94,22 @@ impl<P: PerKey> Sequences<P> {
             self.clear(&[slot]);
             return;
         }
-        self.bytes -= state.bytes;
-        state.bytes = self.matcher.key_bytes(&state.key);
-        self.bytes += state.bytes;
+        if !state.is_touched {
+            state.is_touched = true;
+            self.touched.push(slot);
+        }
         self.queue(slot);
+    }
+
+    /// Brings the count of bytes up to date: once for many rows, because it takes a look at all runs of a key.
+    fn weigh(&mut self) {
+        for slot in self.touched.drain(..) {
+            let state = &mut self.runs[slot as usize];
+            state.is_touched = false;
+            self.bytes -= state.bytes;
+            state.bytes = self.matcher.key_bytes(&state.key);
+            self.bytes += state.bytes;
+        }
     }
 
     /// Sees to it that the slot is woken in time.
@@ -195,6 +212,7 @@ impl<P: PerKey> InOrder for Sequences<P> {
         self.drop_evicted();
         self.send(&errors, out);
         self.drop_stale();
+        self.weigh();
         self.counters.add_errors(errors.count());
     }
 
@@ -216,6 +234,7 @@ impl<P: PerKey> InOrder for Sequences<P> {
             }
             self.take_in_fetched(&fetched);
         }
+        self.weigh();
         self.counters.add_errors(errors.count());
     }
 
