@@ -197,7 +197,8 @@ impl PerKey for Trends {
             }
             return;
         };
-        while let Some(start) = key.starts.pop_front_if(|start| start.time.saturating_add(within_ns) <= now) {
+        while key.starts.front().is_some_and(|start| start.time.saturating_add(within_ns) <= now) {
+            let Some(start) = key.starts.pop_front() else { return };
             let mut tally = Tally::default();
             for (state, waiting) in self.program.automaton.states.iter().zip(&start.tallies) {
                 if state.waits() {
