@@ -33,7 +33,7 @@ const STEP_NS: i64 = 500_000;
 
 const EVENT: &str = "event E:\n    at: timestamp\n    user: int\n    kind: int\n    x: float\n\nstream M = ";
 
-const PARTS: [(&str, &str); 10] = [
+const PARTS: [(&str, &str); 11] = [
     (
         "a -> b, compared, 10 s",
         "E as a where kind == 0 -> E as b where kind == 1 and b.x > a.x * 1.5
@@ -84,6 +84,12 @@ const PARTS: [(&str, &str); 10] = [
         "E as a where kind == 0 -> E+ as b where kind == 1 -> E as c where kind == 2
         .within(10s).partition_by(user).strategy(\"skip_till_any\")
         .trend_aggregate(n: count_trends(), total: sum_trends(b.x)).emit(n, total)",
+    ),
+    (
+        "trends, up to 2^80 matches",
+        "E as a where kind == 0 and x < 0.01 -> E+ as b where kind == 1 -> E as c where kind == 2 and x < 0.1
+        .within(120s).partition_by(user).strategy(\"skip_till_any\")
+        .trend_aggregate(n: count_trends(), total: sum_trends(b.kind)).emit(n, total)",
     ),
 ];
 

@@ -35,10 +35,10 @@ impl Exact {
 
     #[inline]
     pub fn add(&mut self, other: &Exact) {
-        if let (Exact::Small(a), Exact::Small(b)) = (&*self, other)
+        if let (Exact::Small(a), Exact::Small(b)) = (&mut *self, other)
             && let Some(sum) = a.checked_add(*b)
         {
-            *self = Exact::Small(sum);
+            *a = sum;
             return;
         }
         *self = Exact::Big(Box::new(self.big() + other.big()));

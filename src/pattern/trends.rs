@@ -32,8 +32,9 @@ pub struct Trends {
     within_ns: Option<i64>,
     /// Of what the sums of `trends` are: a step, and which of its kept values.
     sums: Vec<(usize, usize)>,
-    /// What a row adds to others, before any of it is added.
+    /// What a row adds to others, before any of it is added; the first so many are in use.
     deltas: Vec<(u16, Tally)>,
+    used: usize,
 }
 
 /// All partial matches that stand in one state.
@@ -65,6 +66,12 @@ pub struct Settled {
     tally: Tally,
 }
 
+impl Start {
+    fn is_empty(&self) -> bool {
+        self.tallies.iter().all(|tally| tally.count.is_zero())
+    }
+}
+
 impl Tally {
     fn add(&mut self, other: &Tally) {
         self.count.add(&other.count);
@@ -88,44 +95,57 @@ impl Trends {
             }
         }
         let trends = trends.to_vec();
-        Ok(Trends { program, trends, within_ns: pattern.within_ns, sums, deltas: Vec::new() })
+        Ok(Trends { program, trends, within_ns: pattern.within_ns, sums, deltas: Vec::new(), used: 0 })
     }
 
-    /// The partial matches of `from`, each with one more row, taken by `step`.
-    fn lengthened(&self, from: &Tally, step: usize, rows: &Prepared<'_>, row: usize) -> Tally {
-        let mut tally = from.clone();
+    /// Notes that the partial matches of `from`, each with one more row, taken by `step`, are to stand in state `to`.
+    fn lengthen(&mut self, from: &Tally, step: usize, to: u16, rows: &Prepared<'_>, row: usize) {
+        if self.used == self.deltas.len() {
+            self.deltas.push((0, Tally::default()));
+        }
+        let (into, tally) = &mut self.deltas[self.used];
+        self.used += 1;
+        *into = to;
+        tally.count.clone_from(&from.count);
+        tally.sums.clone_from(&from.sums);
         tally.sums.resize_with(self.sums.len(), Sum::default);
         for (sum, (of, kept)) in tally.sums.iter_mut().zip(&self.sums) {
             if *of == step {
                 sum.add_value(&rows.kept_value(step, *kept, row), &from.count);
             }
         }
-        tally
     }
 
-    /// Does what a row does to the partial matches of one time; those that it completes are added to `done`.
-    fn advance(&mut self, start: &mut Start, rows: &Prepared<'_>, row: usize, done: &mut Tally) {
+    /// Does what a row does to the partial matches of one time; those that it completes are added to `done`. Tells
+    /// whether it ended any.
+    fn advance(&mut self, start: &mut Start, rows: &Prepared<'_>, row: usize, done: &mut Tally) -> bool {
         let fits = rows.fits[row];
-        let mut deltas = std::mem::take(&mut self.deltas);
+        let mut has_ended = false;
         for (state, tally) in start.tallies.iter_mut().enumerate().skip(1) {
             if self.program.interest[state] & fits == 0 || tally.count.is_zero() {
                 continue;
             }
-            for m in &self.program.automaton.states[state].moves {
-                match m {
-                    Move::Take { step, to } if fits >> step & 1 == 1 => {
-                        deltas.push((*to, self.lengthened(tally, *step, rows, row)));
-                    }
+            for i in 0..self.program.automaton.states[state].moves.len() {
+                match self.program.automaton.states[state].moves[i] {
+                    Move::Take { step, to } if fits >> step & 1 == 1 => self.lengthen(tally, step, to, rows, row),
                     Move::Watch { step } if fits >> step & 1 == 1 => {
                         *tally = Tally::default();
+                        has_ended = true;
                         break;
                     }
                     Move::Take { .. } | Move::Watch { .. } => {}
                 }
             }
         }
-        deltas.drain(..).for_each(|(to, tally)| self.enter(start, to, &tally, done));
-        self.deltas = deltas;
+        self.enter_all(start, done);
+        has_ended
+    }
+
+    fn enter_all(&mut self, start: &mut Start, done: &mut Tally) {
+        for (to, tally) in &self.deltas[..self.used] {
+            self.enter(start, *to, tally, done);
+        }
+        self.used = 0;
     }
 
     fn enter(&self, start: &mut Start, to: u16, tally: &Tally, done: &mut Tally) {
@@ -136,7 +156,7 @@ impl Trends {
         }
     }
 
-    fn begin(&self, key: &mut KeyTrends, rows: &Prepared<'_>, row: usize, done: &mut Tally) {
+    fn begin(&mut self, key: &mut KeyTrends, rows: &Prepared<'_>, row: usize, done: &mut Tally) {
         let (fits, time) = (rows.fits[row], rows.batch.time[row]);
         if self.program.interest[0] & fits == 0 {
             return;
@@ -148,15 +168,14 @@ impl Trends {
             key.starts.push_back(Start { time, tallies });
         }
         let one = Tally { count: Exact::ONE, sums: Vec::new() };
-        for m in &self.program.automaton.states[0].moves {
-            if let Move::Take { step, to } = m
+        for i in 0..self.program.automaton.states[0].moves.len() {
+            if let Move::Take { step, to } = self.program.automaton.states[0].moves[i]
                 && fits >> step & 1 == 1
             {
-                let tally = self.lengthened(&one, *step, rows, row);
-                let start = key.starts.back_mut().expect("it was just looked for");
-                self.enter(start, *to, &tally, done);
+                self.lengthen(&one, step, to, rows, row);
             }
         }
+        self.enter_all(key.starts.back_mut().expect("it was just looked for"), done);
     }
 }
 
@@ -180,14 +199,19 @@ impl PerKey for Trends {
         let time = rows.batch.time[row];
         self.expire(key, time, out);
         let mut done = Tally::default();
+        let mut has_ended = false;
         for start in &mut key.starts {
-            self.advance(start, rows, row, &mut done);
+            has_ended |= self.advance(start, rows, row, &mut done);
         }
         self.begin(key, rows, row, &mut done);
         if !done.count.is_zero() {
             out.push(Settled { time, tally: done });
         }
-        key.starts.retain(|start| start.tallies.iter().any(|tally| !tally.count.is_zero()));
+        // Nothing goes from the beginning of a match but with a negation, or by a match at once.
+        let first_completes = key.starts.back().is_some_and(|start| start.is_empty());
+        if has_ended || first_completes {
+            key.starts.retain(|start| !start.is_empty());
+        }
     }
 
     fn expire(&mut self, key: &mut KeyTrends, now: i64, out: &mut Vec<Settled>) {
