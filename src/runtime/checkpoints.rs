@@ -27,7 +27,7 @@ use crate::dataflow::op::sink::SharedWriter;
 use crate::dataflow::render::state_names;
 use crate::dataflow::stop::{Stop, StopReason};
 use crate::plan::physical::{KeyedKind, Op, Plan};
-use crate::state::manifest::{Checkpoint, StateSummary, WindowCheckpoint};
+use crate::state::manifest::{Checkpoint, PatternCheckpoint, StateSummary, WindowCheckpoint};
 use crate::state::store::SharedStore;
 
 /// Where and when a run saves its state, and what it begins with.
@@ -452,12 +452,19 @@ fn template(plan: &Plan, names: &[String], found: &Found, workers: usize) -> Che
         record.operator_states.insert(name.clone(), StateSummary::default());
     }
     for node in &plan.nodes {
-        if let Op::Keyed { keyed, .. } = &node.op
-            && matches!(keyed.kind, KeyedKind::Window { .. })
-        {
-            let name = keyed.state.name();
-            let state = record.operator_states.remove(&name).unwrap_or_default();
-            record.window_states.insert(name, WindowCheckpoint { state });
+        let Op::Keyed { keyed, .. } = &node.op else { continue };
+        let name = keyed.state.name();
+        let mut take = || record.operator_states.remove(&name).unwrap_or_default();
+        match &keyed.kind {
+            KeyedKind::Window { .. } => {
+                let state = take();
+                record.window_states.insert(name, WindowCheckpoint { state });
+            }
+            KeyedKind::Pattern { .. } => {
+                let state = take();
+                record.pattern_states.insert(name, PatternCheckpoint { state });
+            }
+            KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {}
         }
     }
     found.described.describe(plan, &mut record);

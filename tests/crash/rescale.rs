@@ -30,7 +30,7 @@ fn is_open(case: &Case) -> bool {
     let mut show = varpulis();
     show.args(["checkpoint", "show", "--state-dir"]).arg(case.path("state")).stdout(Stdio::piped());
     let record: serde_json::Value = serde_json::from_slice(&show.output().unwrap().stdout).unwrap();
-    for (kind, least) in [("window_states", 6), ("operator_states", 5)] {
+    for (kind, least) in [("window_states", 6), ("pattern_states", 6), ("operator_states", 5)] {
         let states = record[kind].as_object().unwrap();
         assert!(states.len() >= least, "{kind}: {:?}", states.keys().collect::<Vec<_>>());
     }
