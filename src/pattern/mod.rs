@@ -3,8 +3,8 @@
 //! A [`Pattern`] is made by `sema` from either form of the language, with its names resolved: steps refer to the
 //! columns of *one* input, which holds the rows of all event types and streams that the pattern names, told apart
 //! by a column. [`automaton`] makes states and moves of its tree; [`program`] says how its conditions are evaluated;
-//! [`matcher`] applies rows to the runs of a key, and [`trends`] counts matches without making them. Nothing here knows timely, tables or watermarks: the operator
-//! around it does (`dataflow/op/sequence.rs`).
+//! [`matcher`] applies rows to the runs of a key, and [`trends`] counts matches without making them. Nothing here knows
+//! timely, tables or watermarks: the operator around it does (`dataflow/op/sequence.rs`).
 //!
 //! What the parts of a pattern mean is written down once, in `docs/patterns.md`, and as a program that can be
 //! read, in `pattern/reference.rs`.

@@ -8,15 +8,7 @@ mod condition;
 use std::collections::BTreeSet;
 
 use super::{AfterMatch, Node, Pattern, Selection};
-use crate::data::Value;
-
-/// A row of the input, in the order of the key.
-#[derive(Clone, Debug)]
-pub struct ReferenceInput {
-    pub time: i64,
-    /// As the columns of the pattern's input.
-    pub columns: Vec<Value>,
-}
+pub use condition::ReferenceInput;
 
 /// A match, or a partial one that has expired: when it was certain, and the rows, each with its step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +17,6 @@ pub struct ReferenceMatch {
     pub rows: Vec<(usize, usize)>,
 }
 
-#[derive(Clone)]
 enum Move {
     Take(usize, Vec<Node>),
     Watch(usize),
@@ -69,11 +60,16 @@ fn begin(node: &Node) -> Vec<Move> {
 fn begin_all(rest: &[Node]) -> Vec<Move> {
     let Some((first, others)) = rest.split_first() else { return Vec::new() };
     let mut moves = if may_be_empty(first) { begin_all(others) } else { Vec::new() };
-    moves.extend(begin(first).into_iter().map(|m| match m {
+    moves.extend(before(begin(first), others));
+    moves
+}
+
+/// The moves with more left to come.
+fn before(moves: Vec<Move>, others: &[Node]) -> impl Iterator<Item = Move> {
+    moves.into_iter().map(|m| match m {
         Move::Take(step, left) => Move::Take(step, [left, others.to_vec()].concat()),
         Move::Watch(step) => Move::Watch(step),
-    }));
-    moves
+    })
 }
 
 /// The matches of one key's rows, and the partial matches that expired.
@@ -102,15 +98,7 @@ pub fn matches(pattern: &Pattern, rows: &[ReferenceInput]) -> (Vec<ReferenceMatc
 /// How the first row is taken: not by what follows the first member.
 fn begin_first(root: &Node) -> Vec<Move> {
     match root {
-        Node::Sequence(members) => {
-            let first = begin_first(&members[0]).into_iter();
-            first
-                .map(|m| match m {
-                    Move::Take(step, left) => Move::Take(step, [left, members[1..].to_vec()].concat()),
-                    Move::Watch(step) => Move::Watch(step),
-                })
-                .collect()
-        }
+        Node::Sequence(members) => before(begin_first(&members[0]), &members[1..]).collect(),
         other => begin(other),
     }
 }

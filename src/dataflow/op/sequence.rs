@@ -218,7 +218,8 @@ impl<P: PerKey> InOrder for Sequences<P> {
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
         let errors = Errors::default();
-        let has_ended = now == i64::MAX && !self.matcher.has_deadlines();
+        // Of others nothing is emitted that has no deadline.
+        let has_ended = now == i64::MAX && self.delay_ns == i64::MAX;
         loop {
             self.expire(now);
             let fetched = match has_ended {

@@ -1,12 +1,19 @@
 //! Whether a row satisfies a step's condition, evaluated as it was written, value by value.
 
-use super::ReferenceInput;
 use crate::data::Value;
 use crate::expr::Expr;
 use crate::expr::aggregate::Aggregate;
 use crate::expr::aggregate::reference::{ReferenceRow, aggregate_rows};
 use crate::expr::reference::evaluate_row;
 use crate::pattern::{Call, Memory, MemoryValue, Pattern, SOURCE_COLUMN};
+
+/// A row of the input, in the order of the key.
+#[derive(Clone, Debug)]
+pub struct ReferenceInput {
+    pub time: i64,
+    /// As the columns of the pattern's input.
+    pub columns: Vec<Value>,
+}
 
 /// Whether row number `row` fits a step of a partial match that has `taken` rows, each in a step.
 pub fn holds(pattern: &Pattern, rows: &[ReferenceInput], step: usize, row: usize, taken: &[(usize, usize)]) -> bool {
