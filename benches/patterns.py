@@ -63,7 +63,7 @@ def main():
         for _ in range(args.rounds):
             started = time.monotonic()
             words = ["run", program, "-i", f"Trade={trades}", "-o", os.path.join(args.data, "pattern.jsonl"), "-w", "1"]
-            done = subprocess.run([varpulis, *words, "--report", "json"], check=True, capture_output=True, text=True)
+            done = subprocess.run([varpulis, *words, "--stats", "json"], check=True, capture_output=True, text=True)
             best, report = min(best, time.monotonic() - started), json.loads(done.stderr.splitlines()[-1])
         rate, matches = args.rows / best / 1e6, report["rows_out"]
         peak = report["memory"]["peak_bytes"] / 1e6
