@@ -138,3 +138,69 @@ fn a_signal_to_one_process_ends_all() {
         }
     }
 }
+
+/// A pattern that waits for nothing, one that waits for `within` to pass, and one whose matches wait for each other.
+const PATTERNS: &str = r#"connector F = file(path: "rows.jsonl", follow: true)
+
+event Row:
+    at: timestamp
+    k: int
+    v: int
+
+stream Rows = Row.from(F)
+
+stream Rise = Rows as a -> Rows+ as up where v > prev(v, a.v) -> Rows as d where v < a.v
+    .within(1m)
+    .partition_by(k)
+    .emit(k: k, n: count(up), top: max(up.v), low: d.v)
+
+stream Quiet = Rows as a where v > 8 -> not Rows where v > 5
+    .within(20s)
+    .partition_by(k)
+    .emit(k: k, v: a.v)
+
+stream Apart = Rows as a where v >= 0 -> Rows as b where v > a.v + 2
+    .within(30s)
+    .partition_by(k)
+    .after_match("skip_past_last")
+    .emit(k: k, a: a.v, b: b.v)
+"#;
+
+/// What a run has printed that reads rows as they are written is what a replay of them prints.
+#[test]
+fn a_pattern_over_a_live_tail_gives_what_a_replay_does() {
+    let row = |i: i64| {
+        let (minute, second, v) = (i / 60, i % 60, i * 7919 % 13);
+        format!("{{\"at\":\"2026-03-01T00:{minute:02}:{second:02}Z\",\"k\":{},\"v\":{v}}}\n", i % 3)
+    };
+    let rows: Vec<String> = (0..600).map(row).collect();
+    // Fits no step, and is late enough for everything before it to be certain.
+    let last = "{\"at\":\"2026-03-01T02:00:00Z\",\"k\":0,\"v\":-1}\n".to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.jsonl");
+    fs::write(dir.path().join("live.vpl"), PATTERNS).unwrap();
+    fs::write(dir.path().join("replay.vpl"), PATTERNS.replace(", follow: true", "")).unwrap();
+    fs::write(&path, rows.concat() + &last).unwrap();
+    let replay = start(dir.path(), &["replay.vpl", "-q"]).wait_with_output().unwrap();
+    let mut replayed: Vec<String> = String::from_utf8(replay.stdout).unwrap().lines().map(str::to_string).collect();
+    for stream in ["Rise", "Quiet", "Apart"] {
+        assert!(replayed.iter().any(|line| line.contains(stream)), "{stream} has matches");
+    }
+    replayed.sort();
+    for workers in ["1", "2"] {
+        fs::write(&path, rows[..200].concat()).unwrap();
+        let mut child = start(dir.path(), &["live.vpl", "-q", "-w", workers]);
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut live = vec![out.next().expect("something is certain before all is written")];
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        for piece in rows[200..].chunks(37) {
+            file.write_all(piece.concat().as_bytes()).unwrap();
+        }
+        file.write_all(last.as_bytes()).unwrap();
+        live.extend(out.by_ref().take(replayed.len() - 1));
+        live.sort();
+        assert_eq!(live, replayed, "-w {workers}");
+        signal(&child, "INT");
+        assert!(child.wait().unwrap().success());
+    }
+}
