@@ -95,7 +95,7 @@ crash: tools
 	CRASH_KILLS=500 CRASH_ROWS=2000000 CRASH_CHAOS_RUNS=100 cargo test $(CHECKED) --test crash -- --nocapture
 
 # Random programs over random inputs against the naive interpreter, and random patterns against their definition;
-# make test runs the first 2,000 and 5,000.
+# make test runs the first 2,000 and 50,000.
 soak: tools
 	ORACLE_CASES=100000 cargo test $(CHECKED) --test oracle -- --nocapture
 	PATTERN_CASES=100000 cargo test $(CHECKED) --lib pattern:: -- --nocapture

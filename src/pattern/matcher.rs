@@ -327,18 +327,21 @@ impl Matcher {
         }
     }
 
-    /// Puts a match in the queue, and drops what begins within it: that is lost if the match is taken, and if it is
-    /// not, then for a run that began before and ends after all that there is now.
+    /// Puts a match in the queue. Where a match is certain with its last row, what begins within it is dropped at once:
+    /// that is lost if the match is taken, and if it is not, then for a run that began before and ends after all that
+    /// there is now. One that waits for `within` may end before.
     fn wait(&mut self, key: &mut KeyRuns, m: Match) {
-        let covers = |w: &Match| w.start <= m.start && m.start <= w.last.row.ordinal;
-        if key.waiting.iter().any(covers) {
-            return;
-        }
         let (first, last) = (m.start, m.last.row.ordinal);
-        let is_within = move |start: u64| first <= start && start <= last;
-        key.waiting.retain(|w| !is_within(w.start));
-        self.drop_runs(key, |run| is_within(run.start));
-        let at = key.waiting.partition_point(|w| w.start < first);
+        if !self.program.automaton.waits() {
+            let covers = |w: &Match| w.start <= first && first <= w.last.row.ordinal;
+            if key.waiting.iter().any(covers) {
+                return;
+            }
+            let is_within = move |start: u64| first <= start && start <= last;
+            key.waiting.retain(|w| !is_within(w.start));
+            self.drop_runs(key, |run| is_within(run.start));
+        }
+        let at = key.waiting.partition_point(|w| w.start <= first);
         key.waiting.insert(at, m);
     }
 
@@ -348,9 +351,11 @@ impl Matcher {
             if key.runs.front().is_some_and(|run| run.start < first.start) {
                 return;
             }
-            if let Some(taken) = key.waiting.pop_front() {
-                self.emit(taken, out);
-            }
+            let Some(taken) = key.waiting.pop_front() else { return };
+            let last = taken.last.row.ordinal;
+            key.waiting.retain(|w| w.start > last);
+            self.drop_runs(key, |run| run.start <= last);
+            self.emit(taken, out);
         }
     }
 

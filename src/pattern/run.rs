@@ -89,7 +89,7 @@ pub struct Match {
 pub struct KeyRuns {
     /// By [`Run::start`].
     pub runs: VecDeque<Run>,
-    /// Matches that wait for runs which began earlier; by start. None begins within another.
+    /// Matches that wait for runs which began earlier; by start, and then in the order in which they became certain.
     pub waiting: VecDeque<Match>,
     /// The place of the next row.
     pub next: u64,

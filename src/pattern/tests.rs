@@ -17,7 +17,7 @@ use crate::data::{Batch, Value};
 use crate::expr::generate::Random;
 use crate::expr::{BinaryOp, Errors};
 
-const CASES: u64 = 5_000;
+const CASES: u64 = 50_000;
 
 /// Columns of the input: the source and a number.
 const VALUE_COLUMN: usize = 1;
