@@ -131,6 +131,11 @@ codes! {
     MISPLACED_OPTION "E0427" "an option of patterns does not stand directly behind a pattern";
     MISPLACED_TIMEOUT "E0428" "`.timeout()` does not stand directly behind a pattern";
     BAD_TREND "E0429" "`.trend_aggregate` of a pattern or an expression that it cannot count";
+    AMBIGUOUS_NAME "E0430" "several inputs of a join have a field of that name";
+    SHARED_NAMES "E0431" "a stream of a join ends with fields of one name from several inputs";
+    BAD_JOIN "E0432" "a join has too few inputs, one that cannot be joined, or two of one name";
+    NO_EQUALITY "E0433" "a join has no equality between its inputs";
+    NO_JOIN_BOUND "E0434" "nothing bounds a join in time";
 
     UNKNOWN_OPTION "E0501" "an option of that name does not exist";
     BAD_OPTION "E0502" "the value of an option is of the wrong type or out of range";

@@ -16,6 +16,7 @@ pub mod globals;
 pub mod hir;
 pub mod inputs;
 mod ops;
+pub mod parts;
 mod pattern;
 pub mod row;
 pub mod settings;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::data::{DataType, Field, Schema, Type};
 use crate::diagnostic::Span;
 use crate::expr::Expr;
+use crate::sema::parts::Part;
 
 pub const WINDOW_START: &str = "$window_start";
 pub const WINDOW_END: &str = "$window_end";
@@ -19,6 +20,8 @@ pub const WINDOW_END: &str = "$window_end";
 pub struct Row {
     pub schema: Schema,
     pub alias: Option<Alias>,
+    /// The inputs of a join whose rows these are.
+    pub parts: Vec<Part>,
     /// How the parts of the partition key are called; part `i` is column `$key<i>`.
     pub key_names: Vec<String>,
     /// The field that still has the value of each part of the key, if there is one.

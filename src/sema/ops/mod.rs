@@ -19,6 +19,7 @@ use crate::sema::arguments::Constants;
 use crate::sema::connector::Connectors;
 use crate::sema::globals::Globals;
 use crate::sema::hir::{Keyed, KeyedKind, Op, OpKind, Output, Step, WatermarkChange, Windows};
+use crate::sema::parts::qualified;
 use crate::sema::row::{Row, is_hidden};
 use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast::{self, StreamOp};
@@ -224,11 +225,29 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             let message = format!("the alias `{}` is never used", alias.name);
             self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, alias.span, message));
         }
+        for part in &self.row.parts {
+            if !part.alias.used.get() {
+                let message = format!("the alias `{}` is never used", part.alias.name);
+                self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, part.alias.span, message));
+            }
+        }
+        self.check_shared_names();
         if self.row.hidden().next().is_some() {
             let fields = self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect();
             let hidden = Vec::new();
             self.project("select", self.name.span, fields, hidden);
         }
+    }
+
+    /// The rows of a stream have one field of each name.
+    fn check_shared_names(&mut self) {
+        let of_part = |name| qualified(name).filter(|(part, _)| self.row.part(part).is_some());
+        let Some((_, name)) = self.row.field_names().find_map(of_part) else { return };
+        let parts = self.row.parts_with(name);
+        let fields: Vec<String> = parts.iter().map(|p| format!("{p}_{name}: {p}.{name}")).collect();
+        let message = format!("{} have a field `{name}` each, and a row has one of a name", among(&parts));
+        let hint = format!("name the fields that the stream is to have, as in `.select({}, …)`", fields.join(", "));
+        self.error_with_hint(codes::SHARED_NAMES, self.name.span, message, hint);
     }
 
     fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
@@ -280,13 +299,15 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         let all = fields.into_iter().chain(hidden);
         let (names, exprs): (Vec<String>, Vec<Expr>) = all.unzip();
         let schema = Schema::new(names.into_iter().zip(&exprs).map(|(n, e)| Field::new(n, e.data_type())).collect());
-        let kept = |field: &String| match schema.index_of(field).map(|i| &exprs[i]) {
-            Some(Expr::Column { index, .. }) => self.row.schema.fields[*index].name == *field,
+        let before = &self.row.schema;
+        let is_kept = |name: &str| match schema.index_of(name).map(|i| &exprs[i]) {
+            Some(Expr::Column { index, .. }) => before.fields[*index].name == name,
             Some(_) | None => false,
         };
         for field in &mut self.row.key_fields {
-            *field = field.take().filter(kept);
+            *field = field.take().filter(|name| is_kept(name));
         }
+        self.row.parts.iter_mut().for_each(|part| part.keep(is_kept));
         self.row.schema = schema;
         self.step(label, span, Step::Project(exprs));
     }
@@ -321,5 +342,15 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             return true;
         }
         found
+    }
+}
+
+/// "`a`, `b` and `c`".
+fn among(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
     }
 }

@@ -6,7 +6,7 @@ use crate::expr::Expr;
 use crate::sema::arguments::{Arguments, Takes};
 use crate::sema::hir::{LogLevel, Step};
 use crate::sema::ops::Chain;
-use crate::sema::row::key_column;
+use crate::sema::row::{is_hidden, key_column};
 use crate::sema::typer::coerce;
 use crate::syntax::ast::{Arg, Expr as AstExpr, ExprKind, StreamOp};
 
@@ -72,9 +72,7 @@ impl<'a> Chain<'a, '_, '_> {
             names.push(name.unwrap_or_else(|| format!("key{i}")));
             match self.typed(&arg.value) {
                 Some(e) => {
-                    let is_field = matches!(&e, Expr::Column { index, .. }
-                        if plain.as_ref() == Some(&self.row.schema.fields[*index].name));
-                    fields.push(plain.filter(|_| is_field));
+                    fields.push(self.column_of(&e).filter(|_| plain.is_some()));
                     parts.push((key_column(i), e));
                 }
                 None => sound = false,
@@ -167,6 +165,12 @@ impl<'a> Chain<'a, '_, '_> {
             }
         }
         sound.then_some(fields)
+    }
+
+    /// The field that an expression is, and nothing else.
+    fn column_of(&self, e: &Expr) -> Option<String> {
+        let Expr::Column { index, .. } = e else { return None };
+        Some(self.row.schema.fields[*index].name.clone()).filter(|name| !is_hidden(name))
     }
 
     fn name_of(&mut self, e: &AstExpr) -> Option<String> {

@@ -65,6 +65,10 @@ impl Typer<'_, '_> {
             Place::Group(group) => group.row,
             Place::Captures(_) => return self.capture_field(base, alias, name),
         };
+        if let Some(part) = row.part(alias) {
+            part.alias.used.set(true);
+            return Some(self.part_field(row, part, base.span, name));
+        }
         let known = row.alias.as_ref().filter(|a| a.name == alias)?;
         known.used.set(true);
         Some(self.name(&name.text, name.span))

@@ -3,8 +3,10 @@
 use crate::data::Type;
 use crate::diagnostic::{Span, codes, nearest};
 use crate::expr::Expr;
+use crate::sema::parts::{Found, Part};
 use crate::sema::row::{Row, WINDOW_END, WINDOW_START};
 use crate::sema::typer::{Group, Place, Typer};
+use crate::syntax::ast::Name;
 
 /// Words that stand for something of the row that is no field; a field of the same name hides them.
 const WORDS: [&str; 4] = ["event_time", "key", "window_end", "window_start"];
@@ -23,6 +25,9 @@ impl Typer<'_, '_> {
                     if let Some(e) = row.field(name) {
                         return Some(e);
                     }
+                    if self.is_ambiguous(row, name, span) {
+                        return None;
+                    }
                     if WORDS.contains(&name) {
                         return self.row_word(row, name, span);
                     }
@@ -31,8 +36,12 @@ impl Typer<'_, '_> {
                     if let Some(e) = group_word(group, name) {
                         return Some(e);
                     }
-                    if group.row.field(name).is_some() {
+                    let row = group.row;
+                    if row.field(name).is_some() {
                         return self.unaggregated(name, span);
+                    }
+                    if self.is_ambiguous(row, name, span) {
+                        return None;
                     }
                     if WORDS.contains(&name) {
                         self.no_window_word(name, span);
@@ -88,6 +97,57 @@ impl Typer<'_, '_> {
                 format!("there is no `{word}` here"),
                 "it is known once `.window(…)` and an operator that uses the window, such as `.aggregate`, stand before",
             ),
+        }
+    }
+
+    /// Whether several inputs of a join have the field, which is reported.
+    fn is_ambiguous(&mut self, row: &Row, name: &str, span: Span) -> bool {
+        let parts = row.parts_with(name);
+        if parts.is_empty() {
+            return false;
+        }
+        let ways: Vec<String> = parts.iter().map(|p| format!("`{p}.{name}`")).collect();
+        let (message, hint) = match &ways[..] {
+            [only] => (format!("the field is called {only} here"), format!("write {only}")),
+            ways => (
+                format!("`{name}` is ambiguous: {} inputs of the join have a field of that name", ways.len()),
+                format!("say which one: {}", ways.join(" or ")),
+            ),
+        };
+        self.report_with_hint(codes::AMBIGUOUS_NAME, span, message, hint);
+        true
+    }
+
+    /// `alias.field` of a joined row.
+    pub(super) fn part_field(&mut self, row: &Row, part: &Part, alias: Span, name: &Name) -> Option<Expr> {
+        let (of, field) = (&part.alias.name, &name.text);
+        let column = match row.part_field(part, field) {
+            Found::Column(column) => column,
+            Found::Gone => {
+                let message = format!("the rows have no `{of}.{field}` any more");
+                let hint = "an operator before this one has replaced it or left it out";
+                self.report_with_hint(codes::UNKNOWN_NAME, alias.to(name.span), message, hint);
+                return None;
+            }
+            Found::Unknown => {
+                let message = format!("`{of}` has no field `{field}`");
+                match nearest(field, part.field_names()) {
+                    Some(near) => {
+                        let hint = format!("did you mean `{of}.{near}`?");
+                        self.report_with_hint(codes::UNKNOWN_NAME, name.span, message, hint);
+                    }
+                    None => self.report(codes::UNKNOWN_NAME, name.span, message),
+                }
+                return None;
+            }
+        };
+        let Place::Group(group) = &self.place else { return Some(column) };
+        let Expr::Column { index, .. } = column else { return Some(column) };
+        let column = &row.schema.fields[index].name;
+        let key = row.key_fields.iter().position(|k| k.as_ref() == Some(column));
+        match key.and_then(|part| Some((part, group.row.key().get(part)?.data_type()))) {
+            Some((part, ty)) => Some(Expr::column(part, ty)),
+            None => self.unaggregated(&format!("{of}.{field}"), alias.to(name.span)),
         }
     }
 
