@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Int64Array};
+use arrow_array::{Array, ArrayRef, Float64Array, Int64Array};
 
 use super::array::{array_of_values, value_at};
 use super::batch::Keys;
@@ -205,29 +205,41 @@ pub fn encode_exact(value: &Value, out: &mut Vec<u8>) {
 
 /// The column number `position` of the encoded `keys`, whose columns have the types `types`.
 pub fn decode_keys<'a>(keys: impl Iterator<Item = &'a [u8]>, types: &[DataType], position: usize) -> ArrayRef {
-    let cells = keys.map(|mut key| {
-        types[..position].iter().for_each(|ty| skip_value(&mut key, ty));
-        key
-    });
-    // A window gives a key per group: what most keys are made of takes no detour over values.
-    match &types[position].ty {
+    let mut cells: Vec<&[u8]> = keys.collect();
+    cells.iter_mut().for_each(|cell| types[..position].iter().for_each(|ty| skip_value(cell, ty)));
+    take_column(&mut cells, &types[position])
+}
+
+/// The columns of encoded `rows`, of the types `types`; of each row what they take is taken off the front.
+pub fn decode_rows(rows: &mut [&[u8]], types: &[DataType]) -> Vec<ArrayRef> {
+    types.iter().map(|ty| take_column(rows, ty)).collect()
+}
+
+/// The column of the values at the front of `cells`, which are taken off. What most columns are made of takes no
+/// detour over values.
+fn take_column(cells: &mut [&[u8]], ty: &DataType) -> ArrayRef {
+    match &ty.ty {
         Type::Str => {
-            let mut column = StringBuilder::with_capacity(cells.size_hint().0, 0);
-            for mut cell in cells {
-                match take_byte(&mut cell) {
+            let mut column = StringBuilder::with_capacity(cells.len(), 0);
+            for cell in cells {
+                match take_byte(cell) {
                     0 => column.append_null(),
-                    _ => column.append_value(decode_str(&mut cell)),
+                    _ => column.append_value(decode_str(cell)),
                 }
             }
             Arc::new(column.finish())
         }
         Type::Int | Type::Timestamp | Type::Duration => {
-            let int = |mut cell: &[u8]| (take_byte(&mut cell) != 0).then(|| decode_int(&mut cell));
-            Arc::new(cells.map(int).collect::<Int64Array>())
+            let int = |cell: &mut &[u8]| (take_byte(cell) != 0).then(|| decode_int(cell));
+            Arc::new(cells.iter_mut().map(int).collect::<Int64Array>())
         }
-        Type::Null | Type::Float | Type::Bool | Type::List(_) | Type::Map(_) | Type::Record(_) => {
-            let values: Vec<Value> = cells.map(|mut cell| decode_value(&mut cell, &types[position])).collect();
-            array_of_values(&types[position], &values)
+        Type::Float => {
+            let float = |cell: &mut &[u8]| (take_byte(cell) != 0).then(|| decode_float(cell));
+            Arc::new(cells.iter_mut().map(float).collect::<Float64Array>())
+        }
+        Type::Null | Type::Bool | Type::List(_) | Type::Map(_) | Type::Record(_) => {
+            let values: Vec<Value> = cells.iter_mut().map(|cell| decode_value(cell, ty)).collect();
+            array_of_values(ty, &values)
         }
     }
 }
