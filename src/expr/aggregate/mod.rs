@@ -6,6 +6,7 @@
 //! what depends on order keeps it with the values. Sequences follow (`_time`, `_seq`), ties between
 //! values of one frequency (`_at`, `_seq`), and then the values themselves decide.
 
+mod balance;
 mod count;
 mod distinct;
 mod domain;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Errors;
 use crate::data::{DataType, Seq, Type};
+pub use balance::Balance;
 use count::{Count, Quantifier};
 use distinct::{CountDistinct, InOrder, Mode, Tallied, TopK};
 use domain::{Bools, Floats, Ints, Strings};

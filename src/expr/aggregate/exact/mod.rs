@@ -28,8 +28,8 @@ const MANTISSA: u64 = (1 << 52) - 1;
 /// Extra low bits before a division, so that the quotient has 128 leading bits whatever the divisors.
 const GUARD: u32 = 288;
 
-/// The exact sum of the doubles (and whole numbers) added so far.
-#[derive(Clone, Debug, Default)]
+/// The exact sum of the doubles (and whole numbers) added so far. The order is one of representations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ExactSum {
     /// Units of 2^-75, two halves of an `i128`: as one it would align, and pad, states to 16 bytes.
     small: [u64; 2],
@@ -39,7 +39,7 @@ pub(crate) struct ExactSum {
 }
 
 /// Which values that are no numbers were among the rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Specials(u8);
 
 const NAN: u8 = 1;
@@ -129,6 +129,28 @@ impl ExactSum {
             self.add_units(i128::from(v) << FRACTION);
         } else {
             self.wide().add(v < 0, v.unsigned_abs().into(), 0);
+        }
+    }
+
+    /// Adds `v`, or takes it away.
+    pub fn add_int_signed(&mut self, v: i64, negative: bool) {
+        match (negative, v.checked_neg()) {
+            (false, _) => self.add_int(v),
+            (true, Some(v)) => self.add_int(v),
+            (true, None) => self.wide().add(false, v.unsigned_abs().into(), 0),
+        }
+    }
+
+    /// The same sum, with other values among its rows that are no numbers.
+    pub fn with(&self, specials: Specials) -> ExactSum {
+        ExactSum { specials, ..self.clone() }
+    }
+
+    /// Whether the finite values add up to nothing.
+    pub fn is_zero(&self) -> bool {
+        match &self.wide {
+            None => self.small() == 0,
+            Some(_) => self.magnitude().1.is_zero(),
         }
     }
 

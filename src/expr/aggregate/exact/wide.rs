@@ -13,7 +13,7 @@ use crate::expr::aggregate::state;
 /// The sum of `limbs[i] · 2^(32 · (base + i))`.
 ///
 /// Invariant: every limb is less than `2^32 + pending · 2^33` in magnitude.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wide {
     base: i32,
     /// Additions since carries were settled.
@@ -135,6 +135,10 @@ impl Wide {
         }
         let digits = copy.limbs.iter().map(|&l| l as u32).collect();
         (negative, Natural::new(digits), 32 * self.base)
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.magnitude().1.is_zero()
     }
 
     pub fn heap_bytes(&self) -> usize {
