@@ -7,6 +7,7 @@ pub mod exchange;
 pub mod feedback;
 pub mod op;
 pub mod packet;
+pub mod relation;
 pub mod render;
 pub mod stop;
 pub mod time;

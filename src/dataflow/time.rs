@@ -4,6 +4,7 @@
 //! neither needs messages of its own. A lexicographic order was rejected because it is unsound: a source
 //! that is already in the next epoch with a low watermark would hide behind one that is not.
 
+use differential_dataflow::lattice::Lattice;
 use serde::{Deserialize, Serialize};
 use timely::order::PartialOrder;
 use timely::progress::frontier::AntichainRef;
@@ -37,6 +38,16 @@ pub fn meet(frontier: AntichainRef<'_, Time>) -> Time {
 impl PartialOrder for Time {
     fn less_equal(&self, other: &Self) -> bool {
         self.epoch <= other.epoch && self.event <= other.event
+    }
+}
+
+impl Lattice for Time {
+    fn join(&self, other: &Time) -> Time {
+        Time { epoch: self.epoch.max(other.epoch), event: self.event.max(other.event) }
+    }
+
+    fn meet(&self, other: &Time) -> Time {
+        Time::meet(*self, *other)
     }
 }
 
