@@ -38,7 +38,7 @@ fn pattern_of(stream: &Stream) -> &Pattern {
             KeyedKind::Pattern(pattern) => pattern,
             other => panic!("{other:?}"),
         },
-        OpKind::Step(step) => panic!("{step:?}"),
+        OpKind::Step(_) | OpKind::Enrich(_) => panic!("{:?}", stream.ops[0]),
     }
 }
 

@@ -244,6 +244,15 @@ fn take_column(cells: &mut [&[u8]], ty: &DataType) -> ArrayRef {
     }
 }
 
+/// Whether any part of an encoded key is null.
+pub fn has_null(mut key: &[u8], types: &[DataType]) -> bool {
+    types.iter().any(|ty| {
+        let is_null = key.first() == Some(&0);
+        skip_value(&mut key, ty);
+        is_null
+    })
+}
+
 /// Takes one value of type `ty` off the front without looking at it.
 fn skip_value(bytes: &mut &[u8], ty: &DataType) {
     match &ty.ty {

@@ -44,7 +44,7 @@ pub enum Progress {
 /// # Contract
 /// - `apply` may send only what does not depend on rows to come (late rows).
 /// - `fire(w)` sends all that is complete at `w`: it may rely on every row still to come having a
-///   place `>= w`. It sends no row timed before `w_before - output_delay_ns`, where `w_before` is the
+///   place `>= w`. It sends no row placed before `w_before - output_delay_ns`, where `w_before` is the
 ///   watermark of the last complete `fire`.
 /// - A `fire` that yields is called again, with the same watermark and possibly after more rows were
 ///   applied.

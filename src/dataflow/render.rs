@@ -12,6 +12,7 @@ use super::exchange::ToFirst;
 use super::op::chain::{chain, map_batches};
 use super::op::counters::Tally;
 use super::op::driven::{Packets, drive};
+use super::op::enrich::{TableParts, enrich};
 use super::op::keeper::{Keeping, Site};
 use super::op::keyed::keyed;
 use super::op::lanes::in_text_order;
@@ -19,6 +20,7 @@ use super::op::merge::merge;
 use super::op::sink::{Form, OrderedSink, SharedWriter, UnorderedSink};
 use super::op::source::{Clock, sources};
 use super::op::timer::{clock, timer};
+use super::op::versions::Shared;
 use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
@@ -51,9 +53,12 @@ pub struct Context {
     pub chaos_seed: Option<u64>,
 }
 
-/// The outputs of a rendered node: its rows, and its late rows where they are kept.
+/// A rendered node.
 struct Rendered<'scope> {
+    /// Its rows, and its late rows where they are kept.
     ports: Vec<Packets<'scope>>,
+    /// Of a table: what this worker has of it.
+    versions: Option<Shared>,
 }
 
 /// Renders the whole plan.
@@ -79,13 +84,21 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
         let rows = |input: NodeId| nodes[input].ports[0].clone();
         let counters = context.tallies[id].counters(context.keeping.epoch);
         let name = format!("{} {}", node.stream, node.label);
+        let mut versions = None;
         let ports = match &node.op {
             Op::Source { source, output } => vec![inputs[*source][*output].clone()],
             Op::Chain { input, steps } => vec![chain(&name, rows(*input), steps.clone(), counters)],
             Op::Merge { inputs } => vec![merge(scope, &name, inputs.iter().map(|i| rows(*i)).collect())],
             Op::Keyed { input, keyed: spec } => {
                 let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();
-                keyed(&name, rows(*input), spec, types, &context.tallies[id], site(id))
+                let built = keyed(&name, rows(*input), spec, types, &context.tallies[id], site(id));
+                versions = built.versions;
+                built.ports
+            }
+            Op::Enrich { input, table, lookup, state } => {
+                let table = table_of(plan, *table, &nodes[*table]);
+                let tally = &context.tallies[id];
+                vec![enrich(&name, rows(*input), table, lookup, &state.name(), tally, site(id))]
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {
@@ -97,9 +110,17 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                 timer(scope, &name, &state, inputs, *period_ns, counters, site(id))
             }
         };
-        nodes.push(Rendered { ports });
+        nodes.push(Rendered { ports, versions });
     }
     render_outputs(context, &nodes, &site);
+}
+
+/// What an enrichment reads of the table that node `id` is.
+fn table_of<'scope>(plan: &Plan, id: NodeId, rendered: &Rendered<'scope>) -> TableParts<'scope> {
+    let Op::Keyed { input, .. } = &plan.nodes[id].op else { unreachable!("a table is keyed") };
+    let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();
+    let versions = rendered.versions.clone().expect("a table has versions");
+    TableParts { changes: rendered.ports[0].clone(), versions, types }
 }
 
 /// The batch with its flight counted anew: text takes more room than the columns that it was made of.

@@ -136,6 +136,15 @@ codes! {
     BAD_JOIN "E0432" "a join has too few inputs, one that cannot be joined, or two of one name";
     NO_EQUALITY "E0433" "a join has no equality between its inputs";
     NO_JOIN_BOUND "E0434" "nothing bounds a join in time";
+    TABLE_AS_STREAM "E0440" "a table is read where a stream of events is needed";
+    NO_TABLE_KEY "E0441" "a table has no `.key`";
+    NOT_IN_TABLE "E0442" "an operator of streams stands in a table";
+    NOT_OF_STREAM "E0443" "an operator of tables stands in a stream";
+    NO_TABLE "E0444" "what is looked up in is no table";
+    KEY_MISMATCH "E0445" "what is looked up does not fit the table's key";
+    UNTIMED_TABLE "E0446" "a table of rows without a time has an input that is no file with an end";
+    SNAPSHOT_WITHOUT_END "E0447" "`.snapshot()` of a table whose input has no end";
+    TABLE_CAPACITY "E0448" "a capacity cannot bound a table";
 
     UNKNOWN_OPTION "E0501" "an option of that name does not exist";
     BAD_OPTION "E0502" "the value of an option is of the wrong type or out of range";
@@ -158,6 +167,7 @@ codes! {
     UNUSED_INPUT "W0107" "an input that no stream reads";
     NOT_SAVED "W0108" "the program says how its state is saved, and nothing says where";
     UNUSED_PATTERN "W0109" "a pattern that no stream uses";
+    DELETIONS_KEPT "W0120" "a table remembers deleted keys for ever";
     UNREACHABLE_STEP "W0110" "no row comes to a step of a pattern, because another one takes it first";
 }
 

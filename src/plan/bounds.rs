@@ -28,6 +28,8 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
         }
         KeyedKind::Distinct { within_ns: None, .. } => Bound::Nothing,
         KeyedKind::Limit { .. } => Bound::KeyCount,
+        KeyedKind::Table { .. } | KeyedKind::Snapshot { .. } => Bound::KeyCount,
+        KeyedKind::Changes { .. } => Bound::Window { span_ns: 0 },
         KeyedKind::Pattern(pattern) => match pattern.within_ns {
             Some(within_ns) => Bound::Within { span_ns: within_ns.saturating_add(lateness_ns) },
             None => Bound::Runs { max: pattern.max_runs },
@@ -62,16 +64,17 @@ fn of_itself(bound: &Bound, key: bool) -> String {
 
 /// For each stateful operator: the state's name and what bounds it.
 pub fn describe(plan: &physical::Plan, capacity: Option<Capacity>) -> Vec<String> {
-    let keyed = plan.nodes.iter().filter_map(|n| match &n.op {
-        physical::Op::Keyed { keyed, .. } => Some((n, keyed)),
-        _ => None,
-    });
-    keyed
-        .map(|(node, keyed)| {
-            let bound = sentence(&keyed.bound, !keyed.key.is_empty(), capacity);
-            format!("{}: {} is bounded by {bound}", node.stream, node.label)
-        })
-        .collect()
+    let bound = |node: &physical::Node| match &node.op {
+        physical::Op::Keyed { keyed, .. } => Some(sentence(&keyed.bound, !keyed.key.is_empty(), capacity)),
+        physical::Op::Enrich { .. } => Some("the rows that the table is behind".to_string()),
+        physical::Op::Source { .. }
+        | physical::Op::Chain { .. }
+        | physical::Op::Merge { .. }
+        | physical::Op::Late { .. }
+        | physical::Op::Timer { .. } => None,
+    };
+    let nodes = plan.nodes.iter().filter_map(|n| Some((n, bound(n)?)));
+    nodes.map(|(node, bound)| format!("{}: {} is bounded by {bound}", node.stream, node.label)).collect()
 }
 
 /// Warnings for operators that nothing bounds.
@@ -101,7 +104,10 @@ pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
             KeyedKind::Aggregate { .. }
             | KeyedKind::Rows { .. }
             | KeyedKind::Running { .. }
-            | KeyedKind::Limit { .. } => "an aggregate that keeps its values needs `.window(…)`",
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => "an aggregate that keeps its values needs `.window(…)`",
         };
         findings.push(Diagnostic::warning(codes::UNBOUNDED_STATE, op.span, message).with_hint(hint));
     }

@@ -86,6 +86,9 @@ impl Builder<'_> {
         for op in &stream.ops {
             let input = node;
             let kind = match &op.kind {
+                OpKind::Enrich(enrich) => {
+                    Op::Enrich { input, table: self.stream(enrich.table, None), lookup: enrich.lookup.clone() }
+                }
                 OpKind::Step(step) => Op::Step { input, step: step.clone() },
                 OpKind::Keyed(keyed) => Op::Keyed { input, keyed: keyed.clone(), lateness_ns: stream.lateness_ns },
             };

@@ -17,6 +17,10 @@
 //! | `Keyed` with `Distinct` | rows on time in order of (`time`, `seq`): those whose value of `by` no row given before with the same key had (within `within`, if there is one) |
 //! | `Keyed` with `Limit` | the first `n` rows on time per key, in order of (`time`, `seq`) |
 //! | `Keyed` with `Pattern` | a row for each match among the rows on time of a key, in order of (`time`, `seq`), or what else it gives of them (`docs/patterns.md`); `time = at =` that of the match's last row, or `within` after its first where it is certain only then |
+//! | `Keyed` with `Table` | the changes of the table that has, at every place, of each key the row with the greatest (`time`, `seq`) among those whose place is not after it, unless `delete` is true of that row: the old row with `$diff` -1, the new one with 1, both at `time = at =` that place; equal rows give none |
+//! | `Keyed` with `Changes` | of the changes at one place and of one key, those that do not cancel each other out; an old row and a new one together are an `update`, which is the new row alone unless `as_diff` |
+//! | `Keyed` with `Snapshot` | the rows whose changes add up to more than nothing, at the end of the input, by `by`, then by value; `time = at =` the latest change of any of them |
+//! | `Enrich` | every row of the input, with time, place and rank, and with the fields of the row that the table has at the row's place for the key `on`; with the defaults if there is none or a part of the key is null, and not at all if a match is `required` |
 //! | `Late` | the input rows of the keyed node `of` that are late for it; `time = at =` the row's place |
 //! | `Timer` | ticks `n = 0, 1, …` at the multiples of the period that the least watermark of the inputs has passed, beginning with the first after its first value |
 //!
@@ -28,13 +32,14 @@
 //! 2. Expressions refer to columns of the input, and have their types; a node's schema has one field
 //!    for each column it gives, with unique names.
 //! 3. Inputs of a merge have equal schemas but for what may be null.
-//! 4. `Late` names a keyed node, and has the schema of that node's input.
+//! 4. The table of an `Enrich` is keyed, of the kind `Table`.
+//! 5. `Late` names a keyed node, and has the schema of that node's input.
 
 use crate::connector::spec::Watermark;
 use crate::data::{DataType, Field, Schema, Type};
 use crate::expr::Expr;
 use crate::plan::patterns::pattern_types;
-use crate::sema::hir::{self, Keyed, KeyedKind, ScanId, Step, TypeId, Windows};
+use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, ScanId, Step, TypeId, Windows};
 
 pub use crate::sema::hir::{EventType, Scan};
 
@@ -91,6 +96,11 @@ pub enum Op {
         /// What a row may trail; 0 where no row can be late.
         lateness_ns: i64,
     },
+    Enrich {
+        input: NodeId,
+        table: NodeId,
+        lookup: Lookup,
+    },
     Late {
         of: NodeId,
     },
@@ -114,6 +124,7 @@ impl Op {
             Op::Source { .. } => Vec::new(),
             Op::Step { input, .. } | Op::Keyed { input, .. } => vec![*input],
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],
         }
     }
@@ -124,6 +135,10 @@ impl Op {
             Op::Source { .. } => {}
             Op::Step { input, .. } | Op::Keyed { input, .. } => *input = f(*input),
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.iter_mut().for_each(|i| *i = f(*i)),
+            Op::Enrich { input, table, .. } => {
+                *input = f(*input);
+                *table = f(*table);
+            }
             Op::Late { of } => *of = f(*of),
         }
     }
@@ -154,7 +169,7 @@ impl Plan {
         for node in &self.nodes {
             late.push(match &node.op {
                 Op::Source { .. } => true,
-                Op::Step { input, .. } => late[*input],
+                Op::Step { input, .. } | Op::Enrich { input, .. } => late[*input],
                 Op::Merge { inputs } => inputs.iter().any(|i| late[*i]),
                 Op::Keyed { .. } | Op::Late { .. } | Op::Timer { .. } => false,
             });
@@ -198,6 +213,9 @@ impl Plan {
                 column_types(&node.schema)
             }
             Op::Keyed { input, keyed, .. } => keyed_types(keyed, &self.nodes[*input].schema)?,
+            Op::Enrich { input, table, lookup } => {
+                lookup_types(lookup, &self.nodes[*input].schema, &self.nodes[*table])?
+            }
             Op::Late { of } => match &self.nodes[*of].op {
                 Op::Keyed { input, .. } => column_types(&self.nodes[*input].schema),
                 _ => return Err("the node that it belongs to is not keyed".to_string()),
@@ -276,9 +294,31 @@ fn keyed_types(keyed: &Keyed, input: &Schema) -> Result<Vec<DataType>, String> {
         KeyedKind::Running { aggregates } => keys.chain(aggregates.iter().map(|a| a.ty.clone())).collect(),
         KeyedKind::Rows { windows: Windows::Upstream { .. }, .. } => column_types(input),
         KeyedKind::Rows { .. } => column_types(input).into_iter().chain(bounds).collect(),
-        KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => column_types(input),
+        KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } | KeyedKind::Snapshot { .. } => column_types(input),
+        KeyedKind::Table { .. } => column_types(input).into_iter().chain([Type::Int.required()]).chain(keys).collect(),
+        KeyedKind::Changes { .. } => column_types(input).into_iter().chain([Type::Str.required()]).collect(),
         KeyedKind::Pattern(pattern) => pattern_types(pattern, &keys.collect::<Vec<_>>(), input)?,
     })
+}
+
+/// The types of an enrichment's columns; an error where it does not fit its table.
+fn lookup_types(lookup: &Lookup, input: &Schema, table: &Node) -> Result<Vec<DataType>, String> {
+    let Op::Keyed { keyed: Keyed { key, kind: KeyedKind::Table { .. } }, .. } = &table.op else {
+        return Err("what it looks up in is no table".to_string());
+    };
+    lookup.on.iter().try_for_each(|e| fits(e, input))?;
+    if lookup.on.len() != key.len() || lookup.on.iter().zip(key).any(|(a, b)| a.data_type().ty != b.data_type().ty) {
+        return Err("it looks up another key than the table's".to_string());
+    }
+    let field = |(column, default): &(usize, Expr)| match table.schema.fields.get(*column) {
+        Some(f) if f.data_type.ty == default.data_type().ty => {
+            Ok(DataType { ty: f.data_type.ty.clone(), nullable: true })
+        }
+        Some(f) => Err(format!("the default of {} is {}", f.name, default.data_type())),
+        None => Err(format!("the table has no column {column}")),
+    };
+    let fields: Vec<DataType> = lookup.fields.iter().map(field).collect::<Result<_, _>>()?;
+    Ok(column_types(input).into_iter().chain(fields).collect())
 }
 
 /// The columns of a node that gives all of its input's.

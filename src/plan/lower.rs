@@ -84,6 +84,10 @@ impl Lowering<'_> {
                 let keyed = self.keyed(id, keyed, lateness_ns);
                 physical::Op::Keyed { input: self.moved[*input], keyed }
             }
+            Op::Enrich { input, table, lookup } => {
+                let (input, table) = (self.moved[*input], self.moved[*table]);
+                physical::Op::Enrich { input, table, lookup: lookup.clone(), state: self.state(id, "enrich") }
+            }
             Op::Late { of } => physical::Op::Late { of: self.moved[*of] },
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| self.moved[*i]).collect();
@@ -112,6 +116,14 @@ impl Lowering<'_> {
         Some(chain)
     }
 
+    /// The name of the next state of a kind in the stream of a node.
+    fn state(&mut self, id: NodeId, kind: &'static str) -> StateId {
+        let stream = self.plan.nodes[id].stream.clone();
+        let next = self.ordinals.entry((stream.clone(), kind)).or_insert(0);
+        *next += 1;
+        StateId { stream, kind: kind.to_string(), ordinal: *next - 1 }
+    }
+
     fn keyed(&mut self, id: NodeId, keyed: &hir::Keyed, lateness_ns: i64) -> Keyed {
         let (name, kind) = match &keyed.kind {
             hir::KeyedKind::Aggregate { windows, aggregates } => {
@@ -130,13 +142,20 @@ impl Lowering<'_> {
             }
             hir::KeyedKind::Limit { n } => ("limit", KeyedKind::Limit { n: *n }),
             hir::KeyedKind::Pattern(pattern) => ("pattern", KeyedKind::Pattern { pattern: pattern.clone() }),
+            hir::KeyedKind::Table { delete } => {
+                let reads = |op: &Op| !matches!(op, Op::Enrich { .. }) && op.inputs().contains(&id);
+                let tells = self.plan.nodes.iter().any(|n| reads(&n.op));
+                ("table", KeyedKind::Table { delete: delete.clone(), tells })
+            }
+            hir::KeyedKind::Changes { diff, as_diff } => {
+                ("changes", KeyedKind::Changes { diff: diff.clone(), as_diff: *as_diff })
+            }
+            hir::KeyedKind::Snapshot { diff, by } => {
+                ("snapshot", KeyedKind::Snapshot { diff: diff.clone(), by: by.clone() })
+            }
         };
-        let stream = self.plan.nodes[id].stream.clone();
-        let next = self.ordinals.entry((stream.clone(), name)).or_insert(0);
-        let state = StateId { stream, kind: name.to_string(), ordinal: *next };
-        *next += 1;
         Keyed {
-            state,
+            state: self.state(id, name),
             key: keyed.key.clone(),
             lateness_ns,
             kind,

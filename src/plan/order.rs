@@ -19,6 +19,7 @@ pub fn needs_seq(plan: &Plan) -> Vec<bool> {
             Op::Step { input, .. } => needed[*input] |= needed[id],
             Op::Merge { inputs } => inputs.iter().for_each(|i| needed[*i] |= needed[id]),
             Op::Keyed { input, keyed, .. } => needed[*input] |= is_order_sensitive(keyed),
+            Op::Enrich { input, .. } => needed[*input] |= needed[id],
             Op::Late { of } => {
                 if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
                     needed[*input] |= needed[id];
@@ -39,6 +40,8 @@ fn is_order_sensitive(keyed: &Keyed) -> bool {
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern(_) => true,
+        | KeyedKind::Pattern(_)
+        | KeyedKind::Table { .. } => true,
+        KeyedKind::Changes { .. } | KeyedKind::Snapshot { .. } => false,
     }
 }

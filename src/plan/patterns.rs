@@ -85,6 +85,10 @@ fn key_part_of_trend(trend: &Trend) -> Option<(usize, &DataType)> {
 /// How far the rows of a keyed operator trail the watermark, if rows may be late for it by so much.
 pub fn delay_ns(keyed: &Keyed, lateness_ns: i64) -> i64 {
     let own_ns = match &keyed.kind {
+        // Rows are corrected when they come, and not waited for.
+        KeyedKind::Table { .. } => return 0,
+        // What is left in the end is known when all is over.
+        KeyedKind::Snapshot { .. } => i64::MAX,
         // A match waits for all that began before it, which `within` ends, or else only the end of the input.
         KeyedKind::Pattern(pattern) => match pattern.after_match {
             AfterMatch::SkipPastLast => pattern.within_ns.unwrap_or(i64::MAX),
@@ -94,7 +98,8 @@ pub fn delay_ns(keyed: &Keyed, lateness_ns: i64) -> i64 {
         | KeyedKind::Rows { .. }
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
-        | KeyedKind::Limit { .. } => 0,
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Changes { .. } => 0,
     };
     lateness_ns.saturating_add(own_ns)
 }

@@ -18,6 +18,7 @@ use crate::expr::{Aggregate, Expr};
 use crate::pattern::Pattern;
 use crate::plan::logical::fits;
 use crate::plan::patterns::pattern_types;
+pub use crate::sema::hir::Lookup;
 pub use crate::sema::hir::{LogLevel, SortKey, Target, Windows};
 
 pub type NodeId = usize;
@@ -56,6 +57,9 @@ pub enum Op {
     Keyed { input: NodeId, keyed: Keyed },
     /// The rows that arrived too late for the stateful operator `of`; its event time is the row's place.
     Late { of: NodeId },
+    /// Each row of the input with what the table has at the row's place; the exchange by `on` is part of it. Rows wait
+    /// until the table has come past their place.
+    Enrich { input: NodeId, table: NodeId, lookup: Lookup, state: StateId },
     /// Ticks at multiples of `period_ns` as the watermark of `inputs` passes them; with no inputs it
     /// follows the clock. One column `n`, int, counting from 0 at the first tick.
     Timer { inputs: Vec<NodeId>, period_ns: i64 },
@@ -112,6 +116,13 @@ pub enum KeyedKind {
     Limit { n: u64 },
     /// The matches of a pattern among the rows of a key, in event-time order. Output columns: what it gives.
     Pattern { pattern: Box<Pattern> },
+    /// The latest row of each key, with the versions that readers may still look up. A lateness of `i64::MAX` is none.
+    /// Output columns: those of the input, `$diff`, the key; rows leave only if somebody `tells` of changes.
+    Table { delete: Option<Expr>, tells: bool },
+    /// Changes of a table that do not cancel each other out at their place. Output columns: those of the input, `$op`.
+    Changes { diff: Expr, as_diff: bool },
+    /// The rows that a table's changes leave in the end, in the order of `by`. Output columns: those of the input.
+    Snapshot { diff: Expr, by: Vec<Expr> },
 }
 
 /// What a window gives when it closes.
@@ -172,6 +183,7 @@ impl Plan {
         let node = &self.nodes[id];
         match &node.op {
             Op::Keyed { keyed, .. } => Some(keyed.state.name()),
+            Op::Enrich { state, .. } => Some(state.name()),
             Op::Timer { inputs, .. } if !inputs.is_empty() => {
                 let is_timer = |n: &&Node| matches!(n.op, Op::Timer { .. }) && n.stream == node.stream;
                 Some(format!("{}/timer/{}", node.stream, self.nodes[..id].iter().filter(is_timer).count()))
@@ -192,10 +204,10 @@ impl Plan {
                 return Err(place("its delay is negative".to_string()));
             }
             self.validate_op(node).map_err(place)?;
-            if let Op::Keyed { keyed, .. } = &node.op
-                && !states.insert(&keyed.state)
+            if let Op::Keyed { keyed: Keyed { state, .. }, .. } | Op::Enrich { state, .. } = &node.op
+                && !states.insert(state)
             {
-                return Err(place(format!("its state {:?} is another's too", keyed.state)));
+                return Err(place(format!("its state {state:?} is another's too")));
             }
         }
         match self.outputs.iter().find(|o| o.node >= self.nodes.len()) {
@@ -246,6 +258,17 @@ impl Plan {
                 }
                 Ok(())
             }
+            Op::Enrich { input, table, lookup, .. } => {
+                lookup.on.iter().try_for_each(|e| fits(e, &self.nodes[*input].schema))?;
+                let (given, width) = (&self.nodes[*table].schema, self.nodes[*input].schema.len());
+                if lookup.fields.iter().any(|(column, _)| *column >= given.len()) {
+                    return Err("it looks up a column that the table does not have".to_string());
+                }
+                if node.schema.len() != width + lookup.fields.len() {
+                    return Err("it gives other columns than its schema says".to_string());
+                }
+                Ok(())
+            }
             Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Ok(()),
         }
     }
@@ -258,6 +281,7 @@ impl Op {
             Op::Source { .. } => Vec::new(),
             Op::Chain { input, .. } | Op::Keyed { input, .. } => vec![*input],
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],
         }
     }
@@ -272,7 +296,10 @@ impl KeyedKind {
             KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
             | KeyedKind::Distinct { .. }
             | KeyedKind::Limit { .. }
-            | KeyedKind::Pattern { .. } => &[],
+            | KeyedKind::Pattern { .. }
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => &[],
         }
     }
 }

@@ -20,7 +20,12 @@ pub fn need_all_columns(plan: &Plan) -> Vec<bool> {
     for id in 0..plan.nodes.len() {
         needed.push(match &plan.nodes[id].op {
             Op::Keyed { input, keyed, .. } => depends_on_ties(keyed) && may_tie(plan, &ways, *input, keyed),
-            Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => false,
+            Op::Source { .. }
+            | Op::Step { .. }
+            | Op::Merge { .. }
+            | Op::Enrich { .. }
+            | Op::Late { .. }
+            | Op::Timer { .. } => false,
         });
         ways.push(ways_to(plan, id, &ways));
     }
@@ -48,7 +53,10 @@ fn depends_on_ties(keyed: &Keyed) -> bool {
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern(_) => true,
+        | KeyedKind::Pattern(_)
+        | KeyedKind::Table { .. } => true,
+        // What cancels out, and what a table has in the end, does not depend on any order.
+        KeyedKind::Changes { .. } | KeyedKind::Snapshot { .. } => false,
     }
 }
 
@@ -118,13 +126,23 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
                 Ways { may_tie: ways.may_tie || ways.may_repeat, ..ways }
             }
             // A firing has rows of several keys, and a row may complete several matches.
-            KeyedKind::Aggregate { .. } | KeyedKind::Rows { .. } | KeyedKind::Pattern(_) => {
-                Ways::beginning(None, id, columns(), true)
-            }
+            KeyedKind::Aggregate { .. }
+            | KeyedKind::Rows { .. }
+            | KeyedKind::Pattern(_)
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => Ways::beginning(None, id, columns(), true),
         },
+        // What is looked up depends on the row's place and on nothing else that rows of one position differ in.
+        Op::Enrich { input, .. } => here(*input),
         Op::Late { of } => match &plan.nodes[*of].op {
             Op::Keyed { input, .. } => here(*input),
-            Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => {
+            Op::Source { .. }
+            | Op::Step { .. }
+            | Op::Merge { .. }
+            | Op::Enrich { .. }
+            | Op::Late { .. }
+            | Op::Timer { .. } => {
                 unreachable!("late rows are of a keyed node")
             }
         },

@@ -464,7 +464,12 @@ fn template(plan: &Plan, names: &[String], found: &Found, workers: usize) -> Che
                 let state = take();
                 record.pattern_states.insert(name, PatternCheckpoint { state });
             }
-            KeyedKind::Running { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {}
+            KeyedKind::Running { .. }
+            | KeyedKind::Distinct { .. }
+            | KeyedKind::Limit { .. }
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => {}
         }
     }
     found.described.describe(plan, &mut record);

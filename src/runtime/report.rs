@@ -142,6 +142,7 @@ impl Report {
         let errors: u64 = self.nodes.iter().map(|n| n.counts.errors).sum();
         let evicted: u64 = self.nodes.iter().map(|n| n.counts.evicted).sum();
         let capped: u64 = self.nodes.iter().map(|n| n.counts.capped).sum();
+        let unmatched: u64 = self.nodes.iter().map(|n| n.counts.unmatched).sum();
         let malformed: u64 = self.sources.iter().flat_map(|s| s.rejected.malformed.values()).sum();
         json!({
             "stopped": self.stopped.as_ref().map(stop_name),
@@ -150,6 +151,7 @@ impl Report {
             "late": late,
             "evicted": evicted,
             "capped": capped,
+            "unmatched": unmatched,
             "malformed": malformed,
             "expr_errors": errors + self.sources.iter().map(|s| s.rejected.filter_errors).sum::<u64>(),
             "sources": sources,
@@ -187,6 +189,10 @@ impl Report {
         for node in self.nodes.iter().filter(|n| n.counts.capped > 0) {
             let (count, stream, label) = (grouped(node.counts.capped), &node.stream, &node.label);
             let _ = writeln!(out, "{count} partial matches of {stream} ({label}) were dropped: `max_runs` was reached");
+        }
+        for node in self.nodes.iter().filter(|n| n.counts.unmatched > 0) {
+            let (count, stream, label) = (grouped(node.counts.unmatched), &node.stream, &node.label);
+            let _ = writeln!(out, "{count} rows of {stream} ({label}) were dropped: the table had no row for them");
         }
         for node in self.nodes.iter().filter(|n| n.counts.errors > 0) {
             let (count, stream, label) = (node.counts.errors, &node.stream, &node.label);
@@ -277,6 +283,7 @@ fn node_json(node: &NodeReport) -> Value {
         "expr_errors": counts.errors,
         "evicted": counts.evicted,
         "capped": counts.capped,
+        "unmatched": counts.unmatched,
         "state_entries_peak": counts.state_entries_peak,
         "state_bytes_peak": counts.state_bytes_peak,
         "handed_over": counts.handed_over,

@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Span, codes, nearest};
 use crate::sema::arguments::{Arguments, Constants, Takes};
 use crate::sema::globals::Globals;
 use crate::sema::hir::Target;
-use crate::syntax::ast::Arg;
+use crate::syntax::ast::{Arg, Name};
 
 const KINDS: [&str; 4] = ["file", "generator", "stdin", "stdout"];
 const LATER_KINDS: [&str; 9] = ["kafka", "mqtt", "http", "webhook", "websocket", "tcp", "nats", "redis", "s3"];
@@ -141,6 +141,22 @@ impl Connector {
                 });
                 None
             }
+        }
+    }
+
+    /// One that is written where it is used: `file(path: "planes.csv")`.
+    pub fn inline(function: &Name, args: &[Arg], constants: &mut Constants<'_, '_>) -> Option<Connector> {
+        Connector::read(&function.text, function.span, args, constants)
+    }
+
+    /// What an input of it is called, where it has no name of its own.
+    pub fn what(&self) -> String {
+        match self {
+            Connector::File(FileOptions { path: Some(path), .. }) => path.clone(),
+            Connector::File(_) => "file".to_string(),
+            Connector::Stdin(_) => "stdin".to_string(),
+            Connector::Generator { .. } => "generator".to_string(),
+            Connector::Stdout { .. } => "stdout".to_string(),
         }
     }
 

@@ -21,6 +21,7 @@ pub struct Globals<'a> {
     /// Functions that are wrong, so that calls of them say nothing more.
     pub bad_functions: BTreeSet<String>,
     pub connectors: BTreeMap<String, ConnectorDecl<'a>>,
+    /// Streams and tables.
     pub streams: Vec<StreamDecl<'a>>,
     pub patterns: Vec<PatternDecl<'a>>,
     /// `window:` blocks.
@@ -57,6 +58,8 @@ pub struct StreamDecl<'a> {
     pub name: &'a Name,
     pub source: &'a ast::Source,
     pub ops: &'a [StreamOp],
+    /// Whether it is declared as a table.
+    pub is_table: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -96,8 +99,12 @@ pub fn collect<'a>(files: &'a [ast::Program], findings: &mut Vec<Diagnostic>) ->
             DeclarationKind::Connector { name, kind, args } => {
                 globals.connectors.insert(name.text.clone(), ConnectorDecl { name, kind, args });
             }
-            DeclarationKind::Stream { name, source, ops } => globals.streams.push(StreamDecl { name, source, ops }),
-            DeclarationKind::Table { name, .. } => not_supported(findings, name, "tables"),
+            DeclarationKind::Stream { name, source, ops } => {
+                globals.streams.push(StreamDecl { name, source, ops, is_table: false });
+            }
+            DeclarationKind::Table { name, source, ops } => {
+                globals.streams.push(StreamDecl { name, source, ops, is_table: true });
+            }
             DeclarationKind::Pattern { name, body, clauses } => {
                 globals.patterns.push(PatternDecl { name, body, clauses });
             }

@@ -6,6 +6,10 @@
 //! whose names begin with `$`: the values of the partition key (`$key0`, …), the bounds of the rows'
 //! window (`$window_start`, `$window_end`) and sort keys (`$sort0`, …). They travel with the rows until
 //! the stream ends, so that a stateful operator may refer to a key that a projection has removed.
+//!
+//! A table is a stream, too: of its changes. Each row has, beside the table's fields, the columns `$diff` (-1: the row
+//! is no longer in the table, +1: from now on it is) and `$key0`, …, the table's key. Its time and its place are
+//! that at which the change takes effect; an update is two rows.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +72,18 @@ pub struct Stream {
     /// Lateness that its stateful operators allow.
     pub lateness_ns: i64,
     pub ops: Vec<Op>,
-    /// The fields of its rows; no hidden columns are left.
+    /// The fields of its rows; no hidden columns are left but those of a table's changes.
     pub schema: Schema,
+    /// Of a table.
+    pub relation: Option<Relation>,
     pub outputs: Vec<Output>,
+}
+
+/// That a stream's rows are the changes of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relation {
+    /// How the parts of its key are called; part `i` is column `$key<i>`.
+    pub key_names: Vec<String>,
 }
 
 /// What a stream reads.
@@ -123,6 +136,26 @@ pub struct Op {
 pub enum OpKind {
     Step(Step),
     Keyed(Keyed),
+    Enrich(Enrich),
+}
+
+/// A lookup of each row in a table, as of the row's place.
+#[derive(Clone, Debug)]
+pub struct Enrich {
+    pub table: StreamId,
+    pub lookup: Lookup,
+}
+
+/// What is looked up in a table, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Over the input, of the types of the table's key.
+    pub on: Vec<Expr>,
+    /// The columns of the table that are appended to those of the input, each with its value where there is no
+    /// match: a literal.
+    pub fields: Vec<(usize, Expr)>,
+    /// Whether rows without a match are dropped (and counted).
+    pub required: bool,
 }
 
 /// A stateless operator.
@@ -165,6 +198,14 @@ pub enum KeyedKind {
     Limit { n: u64 },
     /// The matches of a pattern among the rows of a key.
     Pattern(Box<Pattern>),
+    /// The changes of a table that has the latest row of each key. Output: the input's columns, `$diff`, the key. A
+    /// row for which `delete` is true deletes. A lateness of `i64::MAX` is none: no row comes too late.
+    Table { delete: Option<Expr> },
+    /// The changes of a table as a stream: what is the same before and after is left out. `diff` is the column of
+    /// that name. Output: the input's columns, `$op`. Without `as_diff` an update is one row, the new one.
+    Changes { diff: Expr, as_diff: bool },
+    /// The rows of a table when the input has ended, in the order of `by`, its key. Output: the input's columns.
+    Snapshot { diff: Expr, by: Vec<Expr> },
 }
 
 /// An aggregate over expressions of the input.
@@ -264,6 +305,9 @@ impl Keyed {
             KeyedKind::Distinct { by, .. } => by.iter().try_for_each(visit),
             KeyedKind::Limit { .. } => Ok(()),
             KeyedKind::Pattern(pattern) => pattern.row_exprs().try_for_each(visit),
+            KeyedKind::Table { delete } => delete.iter().try_for_each(visit),
+            KeyedKind::Changes { diff, .. } => visit(diff),
+            KeyedKind::Snapshot { diff, by } => std::iter::once(diff).chain(by).try_for_each(visit),
         }
     }
 
@@ -283,6 +327,9 @@ impl Keyed {
             KeyedKind::Distinct { by, .. } => by.iter_mut().for_each(&mut change),
             KeyedKind::Limit { .. } => {}
             KeyedKind::Pattern(pattern) => pattern.map_rows(f, column),
+            KeyedKind::Table { delete } => delete.iter_mut().for_each(&mut change),
+            KeyedKind::Changes { diff, .. } => change(diff),
+            KeyedKind::Snapshot { diff, by } => std::iter::once(diff).chain(by).for_each(&mut change),
         }
         if let Some(Windows::Upstream { start, end }) = self.windows_mut() {
             (*start, *end) = (column(*start), column(*end));
@@ -295,7 +342,10 @@ impl Keyed {
             KeyedKind::Running { .. }
             | KeyedKind::Distinct { .. }
             | KeyedKind::Limit { .. }
-            | KeyedKind::Pattern(_) => None,
+            | KeyedKind::Pattern(_)
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => None,
         }
     }
 
@@ -305,7 +355,10 @@ impl Keyed {
             KeyedKind::Running { .. }
             | KeyedKind::Distinct { .. }
             | KeyedKind::Limit { .. }
-            | KeyedKind::Pattern(_) => None,
+            | KeyedKind::Pattern(_)
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => None,
         }
     }
 }

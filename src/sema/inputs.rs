@@ -19,7 +19,7 @@ use crate::sema::globals::Globals;
 use crate::sema::hir::{EventType, Scan, ScanId, TypeId};
 use crate::sema::row::Row;
 use crate::sema::typer::{Place, Typer};
-use crate::syntax::ast::{Arg, Name};
+use crate::syntax::ast::{Arg, ExprKind, Name};
 
 /// An input of the command line: `-i [TYPE=]PATH`.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,23 +180,32 @@ impl<'e, 'a> InputTable<'e, 'a> {
             findings.push(Diagnostic::error(codes::BAD_OPERATOR_ARGUMENTS, span, message));
             return None;
         };
-        let crate::syntax::ast::ExprKind::Name(name) = &value.kind else {
-            let message = "`.from` needs the name of a connector";
-            findings.push(Diagnostic::error(codes::BAD_OPERATOR_ARGUMENTS, value.span, message));
-            return None;
-        };
-        if !self.globals.connectors.contains_key(name) {
-            findings.push(super::connector::unknown(name, value.span, self.globals));
-            return None;
-        }
-        let declared = self.connectors.get(name)?;
         let mut constants = Constants { globals: self.globals, findings };
-        let connector = declared.with_options(options, value.span, &mut constants)?;
+        let (name, connector) = match &value.kind {
+            ExprKind::Name(name) if self.globals.connectors.contains_key(name) => {
+                let declared = self.connectors.get(name)?;
+                (name.clone(), declared.with_options(options, value.span, &mut constants)?)
+            }
+            ExprKind::Name(name) => {
+                findings.push(super::connector::unknown(name, value.span, self.globals));
+                return None;
+            }
+            ExprKind::Call { function, args } => {
+                let connector = Connector::inline(function, args, &mut constants)?;
+                (connector.what(), connector.with_options(options, value.span, &mut constants)?)
+            }
+            _ => {
+                let message = "`.from` needs a connector";
+                let hint = "its name, or what it is, as in `.from(file(path: \"planes.csv\"))`";
+                findings.push(Diagnostic::error(codes::BAD_OPERATOR_ARGUMENTS, value.span, message).with_hint(hint));
+                return None;
+            }
+        };
         if let Some((_, scan)) = self.connector_scans.iter().find(|(c, _)| *c == connector) {
             return Some(*scan);
         }
         let (input, on_error) = self.open(&connector, value.span, findings)?;
-        self.scans.push(Scan { name: name.clone(), input, on_error });
+        self.scans.push(Scan { name, input, on_error });
         self.connector_scans.push((connector, self.scans.len() - 1));
         Some(self.scans.len() - 1)
     }

@@ -21,6 +21,7 @@ mod pattern;
 pub mod row;
 pub mod settings;
 mod source;
+mod table;
 pub mod typer;
 pub mod types;
 
@@ -32,7 +33,7 @@ use crate::sema::connector::Connectors;
 use crate::sema::globals::{Globals, StreamDecl};
 use crate::sema::hir::{Output, ScanId, Source, Stream, StreamId, Target};
 use crate::sema::inputs::{CommandInput, InputTable, Surroundings};
-use crate::sema::ops::{Chain, Defaults, Origin};
+use crate::sema::ops::{Chain, Defaults, Origin, TableParts};
 use crate::sema::pattern::Uses;
 use crate::sema::source::Start;
 use crate::syntax::ast;
@@ -79,7 +80,10 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     analyzer.finish_patterns();
     analyzer.settle_outputs();
     let Analyzer { inputs, mut findings, streams, .. } = analyzer;
-    if globals.streams.is_empty() && !findings.iter().any(|d| d.severity == Severity::Error) {
+    if settings.state.limits.capacity.is_some() {
+        findings.extend(streams.iter().filter(|s| s.relation.is_some()).map(no_capacity));
+    }
+    if globals.streams.iter().all(|s| s.is_table) && !findings.iter().any(|d| d.severity == Severity::Error) {
         let end = diagnostic_end(files);
         findings.push(Diagnostic::error(codes::NO_STREAM, end, "the program has no stream"));
     }
@@ -93,6 +97,14 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     }
     let InputTable { types, scans, .. } = inputs;
     (Some(hir::Program { types, scans, streams, watermark: defaults.watermark, settings }), findings)
+}
+
+/// What readers of a table find would depend on how far they are behind, if its rows could be evicted.
+fn no_capacity(table: &Stream) -> Diagnostic {
+    let message =
+        format!("a `capacity` cannot bound the table `{}`: what is looked up of it must be there", table.name);
+    let found = Diagnostic::error(codes::TABLE_CAPACITY, table.span, message);
+    found.with_hint("`memory_budget` with `backend: \"rocksdb\"` keeps what does not fit in memory on disk")
 }
 
 /// The settings of a program, which need neither its inputs nor its streams; the defaults where they are
@@ -155,10 +167,19 @@ impl<'a> Analyzer<'a, '_> {
 
     fn build(&mut self, decl: &StreamDecl<'a>) -> Option<(Stream, Origin)> {
         let errors = self.errors();
-        let Start { source, row, origin, ops, pattern } = self.source(decl)?;
+        let start = self.source(decl)?;
+        let untimed = self.untimed(decl, &start)?;
+        let tables = self.enriching_tables(start.ops);
+        let Start { source, row, origin, ops, pattern } = start;
         let source_schema = row.schema.clone();
+        let table = decl.is_table.then(|| TableParts::of(self.event_time_column(&source, &row)));
         let mut chain =
             Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
+        chain.tables = tables;
+        if table.is_some() {
+            chain.lateness_unsaid = i64::MAX;
+        }
+        chain.table = table;
         let ops = match &pattern {
             Some(opening) => chain.matches(opening, ops)?,
             None => ops,
@@ -169,10 +190,11 @@ impl<'a> Analyzer<'a, '_> {
             }
         }
         chain.finish();
+        let relation = chain.finish_table();
         let lateness_ns = chain.settled_lateness();
         let outputs = chain.take_outputs();
         let end = chain.end();
-        let watermark = chain.watermark.take().map(|(change, _)| change);
+        let watermark = chain.watermark.take().map(|(change, _)| change).or(untimed);
         let (ops, schema) = (std::mem::take(&mut chain.ops), chain.row.schema.clone());
         let strategy = watermark.as_ref().map_or(&self.defaults.watermark, |w| &w.watermark).strategy;
         self.check_event_time(decl, &source, strategy, watermark.as_ref().is_some_and(|w| w.on.is_some()));
@@ -192,6 +214,7 @@ impl<'a> Analyzer<'a, '_> {
             lateness_ns,
             ops,
             schema,
+            relation,
             outputs,
         };
         sound.then_some((stream, end))
@@ -254,6 +277,11 @@ impl<'a> Analyzer<'a, '_> {
                     read.insert(id);
                 }),
             }
+            let enriches = |op: &hir::Op| match &op.kind {
+                hir::OpKind::Enrich(enrich) => Some(enrich.table),
+                hir::OpKind::Step(_) | hir::OpKind::Keyed(_) => None,
+            };
+            read.extend(stream.ops.iter().filter_map(enriches));
         }
         let is_output = |op: &ast::StreamOp| matches!(op.name.text.as_str(), "emit" | "to");
         let stated = self.globals.streams.iter().flat_map(|s| s.ops).any(is_output);
@@ -263,7 +291,13 @@ impl<'a> Analyzer<'a, '_> {
             if read.contains(&id) || !stream.outputs.is_empty() {
                 continue;
             }
-            if !stated {
+            if stream.relation.is_some() {
+                if !late.contains(&id) && !wrong {
+                    let message = format!("nothing reads the table `{}`", stream.name);
+                    let found = Diagnostic::warning(codes::UNUSED_STREAM, stream.span, message);
+                    self.findings.push(found.with_hint(format!("`stream C = {}.changes()` would", stream.name)));
+                }
+            } else if !stated {
                 stream.outputs.push(Output { name: stream.name.clone(), target: Target::Default });
             } else if !stream.tells() && !late.contains(&id) && !wrong {
                 let message = format!("nothing reads `{}`, and it is no output", stream.name);

@@ -14,6 +14,10 @@ use crate::sema::parts::Part;
 
 pub const WINDOW_START: &str = "$window_start";
 pub const WINDOW_END: &str = "$window_end";
+/// Of a change of a table: -1 for a row that goes, 1 for one that comes.
+pub const DIFF: &str = "$diff";
+/// Of a change of a table: `insert`, `update` or `delete`.
+pub const OP: &str = "$op";
 
 /// The columns at one place, and the alias under which the program knows the row.
 #[derive(Clone, Debug, Default)]

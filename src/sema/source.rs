@@ -35,6 +35,11 @@ impl<'a> Analyzer<'a, '_> {
             let origin = Origin { stateful: true, watermarked: false };
             return Some(Start { source, row, origin, ops: rest, pattern: None });
         }
+        if let SourceKind::Named { name, alias } = &decl.source.kind
+            && self.is_table(&name.text)
+        {
+            return self.of_table(decl, name, alias.as_ref());
+        }
         if let Some(start) = self.pattern_stream(decl) {
             return start;
         }
@@ -75,6 +80,10 @@ impl<'a> Analyzer<'a, '_> {
     /// A stream or event type; streams have their names to themselves, so the order does not matter.
     pub(super) fn named(&mut self, name: &Name) -> Option<(Source, Schema, Origin)> {
         let globals = self.globals;
+        if self.is_table(&name.text) {
+            self.table_as_stream(name);
+            return None;
+        }
         if let Some(decl) = globals.streams.iter().find(|s| s.name.text == name.text) {
             let id = self.stream(decl)?;
             return Some((Source::Stream(id), self.streams[id].schema.clone(), self.origins[id]));
@@ -105,6 +114,12 @@ impl<'a> Analyzer<'a, '_> {
             return None;
         };
         let input = if first == 0 { &stream.source_schema } else { &stream.ops[first - 1].schema };
+        if stream.relation.is_some() && stream.lateness_ns == i64::MAX {
+            let message = format!("no row comes too late for the table `{}`", name.text);
+            let found = Diagnostic::error(codes::MISPLACED_LATE, op.span, message);
+            self.findings.push(found.with_hint("`.allowed_lateness(…)` of a table says from when on"));
+            return None;
+        }
         let row = Row::new(input.clone());
         let columns: Vec<usize> = row.visible().map(|(i, _)| i).collect();
         let fields = row.visible().map(|(_, f)| f.clone()).collect();
@@ -198,7 +213,7 @@ fn merged_field(row: &Row, field: &Field) -> Expr {
     }
 }
 
-fn row_as(schema: Schema, alias: Option<&Name>) -> Row {
+pub(super) fn row_as(schema: Schema, alias: Option<&Name>) -> Row {
     let mut row = Row::new(schema);
     row.alias = alias.map(|a| Alias { name: a.text.clone(), span: a.span, used: false.into() });
     row

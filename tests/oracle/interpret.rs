@@ -7,6 +7,7 @@
 //! with `dataflow`.
 
 mod pattern;
+mod table;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use varpulis_runtime::plan::logical::{Op, Plan, Reader};
 use varpulis_runtime::sema::hir::{AggregateCall, Keyed, KeyedKind, SortKey, Step, Windows};
 
 use self::pattern::pattern_rows;
+use self::table::{change_rows, enriched, snapshot_rows, table_rows};
 use crate::input::{EventType, File, Line};
 
 /// A row on an edge of the plan.
@@ -55,6 +57,14 @@ pub fn interpret(plan: &Plan, types: &[EventType], files: &[File], dir: &Path) -
                 let on_time = |row: &&Row| !is_late(keyed, *lateness_ns, row);
                 let rows: Vec<Row> = nodes[*input].iter().filter(on_time).cloned().collect();
                 keyed_rows(keyed, *lateness_ns, rows)
+            }
+            Op::Enrich { input, table, lookup } => {
+                let Op::Keyed { input: of_table, keyed, lateness_ns } = &plan.nodes[*table].op else {
+                    unreachable!("no table")
+                };
+                let on_time = |row: &&Row| !is_late(keyed, *lateness_ns, row);
+                let rows: Vec<&Row> = nodes[*of_table].iter().filter(on_time).collect();
+                nodes[*input].iter().filter_map(|row| enriched(lookup, row, keyed, &rows)).collect()
             }
             Op::Late { of } => {
                 let Op::Keyed { input, keyed, lateness_ns } = &plan.nodes[*of].op else { unreachable!("not keyed") };
@@ -195,6 +205,7 @@ fn is_late(keyed: &Keyed, lateness_ns: i64, row: &Row) -> bool {
     match keyed.windows() {
         Some(windows @ Windows::Time { .. }) => open_windows(windows, lateness_ns, row).is_empty(),
         Some(Windows::Upstream { .. }) => false,
+        None if lateness_ns == i64::MAX => false,
         Some(Windows::Session { .. } | Windows::Count { .. }) | None => row.time.saturating_add(lateness_ns) < row.at,
     }
 }
@@ -256,6 +267,9 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
                 out.extend(rows.into_iter().take(*n as usize).map(|row| Row { at: row.time, ..row }));
             }
             KeyedKind::Pattern(pattern) => out.extend(pattern_rows(keyed, pattern, &key, &rows)),
+            KeyedKind::Table { delete } => out.extend(table_rows(keyed, delete.as_ref(), &key, &rows)),
+            KeyedKind::Changes { diff, as_diff } => out.extend(change_rows(diff, *as_diff, &rows)),
+            KeyedKind::Snapshot { diff, by } => out.extend(snapshot_rows(diff, by, &rows)),
         }
     }
     out

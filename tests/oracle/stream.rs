@@ -2,6 +2,7 @@
 //! that are there.
 
 mod pattern;
+mod table;
 
 use varpulis_runtime::expr::generate::Random;
 
@@ -23,6 +24,7 @@ pub struct Writer {
     pub random: Random,
     scale: Scale,
     readable: Vec<Readable>,
+    tables: Vec<table::Table>,
     fresh: usize,
     pub has_timer: bool,
     /// Patterns that the next stream uses.
@@ -49,7 +51,16 @@ impl Writer {
     pub fn new(random: Random, scale: Scale, types: Vec<(String, Vec<Field>)>) -> Writer {
         let readable = |(name, fields)| Readable { name, fields, watermarked: true, late: None };
         let readable = types.into_iter().map(readable).collect();
-        Writer { random, scale, readable, fresh: 0, has_timer: false, declared: String::new(), tie: None }
+        Writer {
+            random,
+            scale,
+            readable,
+            tables: Vec::new(),
+            fresh: 0,
+            has_timer: false,
+            declared: String::new(),
+            tie: None,
+        }
     }
 
     /// The text of all streams.
@@ -57,6 +68,9 @@ impl Writer {
         let mut out = String::new();
         for number in 0..1 + self.random.below(4) {
             let name = format!("S{number}");
+            if self.random.chance(25) {
+                out += &self.table();
+            }
             let mut chain = self.source();
             if chain.watermarked && self.random.chance(50) {
                 let by = self.length(
@@ -111,6 +125,7 @@ impl Writer {
                 chain(format!("{}.late()", of.name), of.late.expect("chosen for it"), false)
             }
             3..=6 if self.readable.len() > 1 => self.merge(),
+            8..=10 if !self.tables.is_empty() => self.of_table(),
             7 => {
                 self.has_timer = true;
                 let period = self.length(&["500ms", "1s", "5s", "7s", "1m"], &["1h", "7h", "1d", "7d"]);
@@ -175,6 +190,7 @@ impl Writer {
                 self.becomes_stateful(chain);
                 chain.text += &format!("\n    .limit({})", 1 + self.random.below(6));
             }
+            _ if !self.tables.is_empty() && self.random.chance(60) => self.enrich(chain),
             _ if chain.aggregated => {
                 let condition = self.expr(chain, Ty::Bool, 1);
                 chain.text += &format!("\n    .having({condition})");

@@ -37,6 +37,7 @@ struct Bucket {
     errors: AtomicU64,
     evicted: AtomicU64,
     capped: AtomicU64,
+    unmatched: AtomicU64,
 }
 
 /// One operator's way to its node's tally, on one worker. It stands in the epoch of what is being counted.
@@ -60,6 +61,9 @@ pub struct Counts {
     /// Partial matches of which a key had too many.
     #[serde(default)]
     pub capped: u64,
+    /// Rows for which a table had none, where one was required.
+    #[serde(default)]
+    pub unmatched: u64,
     pub handed_over: u64,
     pub state_entries_peak: usize,
     pub state_bytes_peak: usize,
@@ -75,6 +79,7 @@ impl Counts {
         self.errors += other.errors;
         self.evicted += other.evicted;
         self.capped += other.capped;
+        self.unmatched += other.unmatched;
         self.handed_over += other.handed_over;
         self.state_entries_peak = self.state_entries_peak.max(other.state_entries_peak);
         self.state_bytes_peak = self.state_bytes_peak.max(other.state_bytes_peak);
@@ -91,6 +96,7 @@ impl Bucket {
             errors: self.errors.load(Relaxed),
             evicted: self.evicted.load(Relaxed),
             capped: self.capped.load(Relaxed),
+            unmatched: self.unmatched.load(Relaxed),
             ..Counts::default()
         }
     }
@@ -105,6 +111,7 @@ impl Bucket {
             errors: self.errors.swap(0, Relaxed),
             evicted: self.evicted.swap(0, Relaxed),
             capped: self.capped.swap(0, Relaxed),
+            unmatched: self.unmatched.swap(0, Relaxed),
             ..Counts::default()
         }
     }
@@ -175,6 +182,12 @@ impl Counters {
     pub fn add_capped(&self, runs: u64) {
         if runs > 0 {
             self.bucket().capped.fetch_add(runs, Relaxed);
+        }
+    }
+
+    pub fn add_unmatched(&self, rows: usize) {
+        if rows > 0 {
+            self.bucket().unmatched.fetch_add(rows as u64, Relaxed);
         }
     }
 

@@ -41,9 +41,9 @@ impl Outlet<Batch> for Ports<'_, '_> {
         }
         let capability = &self.held[port];
         if cfg!(feature = "checked") {
-            let least = rows.time.iter().min().expect("rows");
+            let least = rows.places().iter().min().expect("rows");
             let held = capability.time();
-            assert!(*least >= held.event, "a row timed {least} is sent under a capability of {held:?}");
+            assert!(*least >= held.event, "a row placed at {least} is sent under a capability of {held:?}");
         }
         self.sessions[port].session_with_builder(capability).give_container(&mut rows.into());
     }

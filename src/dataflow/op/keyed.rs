@@ -5,8 +5,10 @@ use std::sync::Arc;
 use timely::dataflow::channels::pact::DistributorPact;
 
 use super::assign::Assigner;
+use super::base_table::base_table;
 use super::body::{AggregateBody, Body};
 use super::chain::key_by;
+use super::changes::Changes;
 use super::count::CountWindows;
 use super::counters::{Counters, Tally};
 use super::distinct::Distinct;
@@ -19,12 +21,15 @@ use super::rows::RowsBody;
 use super::running::Running;
 use super::sequence::Sequences;
 use super::session::Sessions;
+use super::snapshot::Snapshot;
 use super::tabled::Limited;
 use super::upstream::UpstreamWindows;
+use super::versions::Shared;
 use super::window::TimeWindows;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::Core;
 use crate::dataflow::exchange::ByKey;
+use crate::expr::Expr;
 use crate::pattern::Gives;
 use crate::pattern::matcher::Matcher;
 use crate::pattern::trends::Trends;
@@ -45,7 +50,15 @@ struct Parts<'scope, 'a> {
     site: Site<'a>,
 }
 
-/// Adds the operator: its rows, and its late rows where they are kept.
+/// An operator that was added.
+pub struct Built<'scope> {
+    /// Its rows, and its late rows where they are kept.
+    pub ports: Vec<Packets<'scope>>,
+    /// Of a table: what enrichments look up in.
+    pub versions: Option<Shared>,
+}
+
+/// Adds the operator.
 pub fn keyed<'scope>(
     name: &str,
     input: Packets<'scope>,
@@ -53,11 +66,15 @@ pub fn keyed<'scope>(
     types: Vec<DataType>,
     tally: &Arc<Tally>,
     site: Site<'_>,
-) -> Vec<Packets<'scope>> {
+) -> Built<'scope> {
     let counters = tally.counters(site.keeping.epoch);
     let key_counters = tally.counters(site.keeping.epoch);
+    if let KeyedKind::Table { .. } = &keyed.kind {
+        let (ports, versions) = base_table(name, input, keyed, types, tally, site);
+        return Built { ports, versions: Some(versions) };
+    }
     let parts = Parts { name, input, keyed, types, counters: counters.clone(), key_counters, site };
-    match &keyed.kind {
+    let ports = match &keyed.kind {
         KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
             let body = AggregateBody::new(aggregates.clone(), keyed.key_types());
             parts.windows(windows, body)
@@ -89,6 +106,26 @@ pub fn keyed<'scope>(
                 }
             }
         }
+        KeyedKind::Changes { diff, as_diff } => {
+            let diff = column_of(diff);
+            let logic = Changes::new(diff, *as_diff, parts.types.clone(), counters);
+            parts.ordered(logic)
+        }
+        KeyedKind::Snapshot { diff, by } => {
+            let by = by.iter().map(column_of).collect();
+            let logic = Snapshot::new(column_of(diff), by, parts.types.clone(), counters);
+            parts.ordered(logic)
+        }
+        KeyedKind::Table { .. } => unreachable!("handled above"),
+    };
+    Built { ports, versions: None }
+}
+
+/// Hidden columns of a table's changes are columns as they come.
+fn column_of(e: &Expr) -> usize {
+    match e {
+        Expr::Column { index, .. } => *index,
+        _ => unreachable!("sema makes columns of them"),
     }
 }
 
@@ -147,6 +184,9 @@ fn columns_read(keyed: &Keyed) -> Option<Vec<usize>> {
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern { .. } => None,
+        | KeyedKind::Pattern { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => None,
     }
 }

@@ -2,12 +2,15 @@
 //! without timely; `driven` puts any of them into the graph.
 
 pub mod assign;
+pub mod base_table;
 pub mod body;
 pub mod chain;
+pub mod changes;
 pub mod count;
 pub mod counters;
 pub mod distinct;
 pub mod driven;
+pub mod enrich;
 pub mod keeper;
 pub mod keyed;
 pub mod lanes;
@@ -23,8 +26,10 @@ pub mod sequence;
 pub mod session;
 pub mod sink;
 pub mod sliding;
+pub mod snapshot;
 pub mod source;
 pub mod tabled;
 pub mod timer;
 pub mod upstream;
+pub mod versions;
 pub mod window;

@@ -31,7 +31,7 @@ use crate::data::Schema;
 use crate::data::time::format_duration;
 use crate::expr::{Aggregate, Expr};
 use crate::plan::explain::parts;
-use crate::plan::physical::{Keyed, KeyedKind, NodeId, Op, Plan, WindowBody, Windows};
+use crate::plan::physical::{Keyed, KeyedKind, Lookup, NodeId, Op, Plan, WindowBody, Windows};
 
 /// What one state depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,13 @@ pub fn definitions(plan: &Plan) -> Vec<StateDefinition> {
                 states.push(state);
                 out
             }
+            Op::Enrich { input, table, lookup, state } => {
+                let schema = &plan.nodes[*input].schema;
+                let (state, out) =
+                    of_enrich(&edges[*input], schema, &edges[*table], lookup, state.name(), &node.schema);
+                states.push(state);
+                out
+            }
             Op::Late { of } => late(plan, *of, &edges),
             Op::Timer { inputs, period_ns } => {
                 let name = plan.state_name(id).unwrap_or_default();
@@ -83,7 +90,10 @@ fn holds_rows(kind: &KeyedKind) -> bool {
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern { .. } => true,
+        | KeyedKind::Pattern { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => true,
     }
 }
 
@@ -94,7 +104,11 @@ fn is_ordered(kind: &KeyedKind) -> bool {
         KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern { .. } => true,
+        | KeyedKind::Pattern { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => true,
+        // In the order of their places.
+        KeyedKind::Table { .. } => false,
     }
 }
 
@@ -115,7 +129,11 @@ fn of_keyed(edge: &Edge, schema: &Schema, keyed: &Keyed) -> StateDefinition {
     for (i, key) in keyed.key.iter().enumerate() {
         own.add(format!("key {}", text(key, &columns)), json!(["key", i, exact(key, &columns), key.data_type()]));
     }
-    own.add(format!("lateness {}", format_duration(keyed.lateness_ns)), json!(["lateness", keyed.lateness_ns]));
+    let lateness = match keyed.lateness_ns {
+        i64::MAX => "no row too late".to_string(),
+        ns => format!("lateness {}", format_duration(ns)),
+    };
+    own.add(lateness, json!(["lateness", keyed.lateness_ns]));
     add_kind(&mut own, &keyed.kind, &columns);
     if holds_rows(&keyed.kind) {
         for (i, (field, column)) in schema.fields.iter().zip(&columns).enumerate() {
@@ -159,6 +177,19 @@ fn add_kind(own: &mut Facts, kind: &KeyedKind, columns: &[Base]) {
         }
         KeyedKind::Limit { n } => own.add(format!("limit {n}"), json!(["limit", n])),
         KeyedKind::Pattern { pattern } => pattern::add(own, pattern, columns),
+        KeyedKind::Table { delete, tells: _ } => {
+            if let Some(e) = delete {
+                own.add(format!("deleted when {}", text(e, columns)), json!(["delete", exact(e, columns)]));
+            }
+        }
+        KeyedKind::Changes { diff, as_diff } => {
+            let exactly = json!(["changes", exact(diff, columns), as_diff]);
+            own.add(parts::changes(*as_diff).to_string(), exactly);
+        }
+        KeyedKind::Snapshot { diff, by } => {
+            let by: Vec<String> = by.iter().map(|e| exact(e, columns)).collect();
+            own.add("snapshot".to_string(), json!(["snapshot", exact(diff, columns), by]));
+        }
     }
     for (i, aggregate) in kind.aggregates().iter().enumerate() {
         let args: Vec<String> = aggregate.args.iter().map(|a| columns[*a].name.clone()).collect();
@@ -198,7 +229,10 @@ fn edge_behind(edge: &Edge, schema: &Schema, keyed: &Keyed, given: &Schema, stat
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
         | KeyedKind::Limit { .. }
-        | KeyedKind::Pattern { .. } => Json::Null,
+        | KeyedKind::Pattern { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => Json::Null,
     };
     let origin = short(&json!([state.definition.hash(), state.input.hash(), chosen]).to_string());
     let mut out = Edge { sources: edge.sources.clone(), ..Edge::default() };
@@ -217,13 +251,53 @@ fn edge_behind(edge: &Edge, schema: &Schema, keyed: &Keyed, given: &Schema, stat
         KeyedKind::Pattern { .. } => json!(["given", i]),
         KeyedKind::Window { body: WindowBody::Rows { .. }, .. }
         | KeyedKind::Distinct { .. }
-        | KeyedKind::Limit { .. } => match edge.columns.get(i) {
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => match edge.columns.get(i) {
             Some(column) => json!(["column", exact(column, &edge.base)]),
             None => json!(["bound", i - edge.columns.len()]),
         },
     };
     out.columns_are(given, &|i| short(&json!([origin, meaning(i)]).to_string()));
     out
+}
+
+/// The rows that wait for a table, and those that leave with what it has for them.
+fn of_enrich(
+    edge: &Edge,
+    schema: &Schema,
+    table: &Edge,
+    lookup: &Lookup,
+    name: String,
+    given: &Schema,
+) -> (StateDefinition, Edge) {
+    let columns = named(edge, schema);
+    let mut own = Facts::default();
+    own.add("enrich".to_string(), json!(["kind", "enrich"]));
+    for (i, key) in lookup.on.iter().enumerate() {
+        own.add(format!("key {}", text(key, &columns)), json!(["key", i, exact(key, &columns), key.data_type()]));
+    }
+    for (i, (field, column)) in schema.fields.iter().zip(&columns).enumerate() {
+        let shown = format!("rows with {}: {}", column.name, field.data_type);
+        own.add(shown, json!(["column", i, column.exact, field.data_type]));
+    }
+    let mut input = edge.facts.clone();
+    table.facts.iter().for_each(|fact| input.insert(fact.clone()));
+    let sources: BTreeSet<(usize, usize)> = edge.sources.union(&table.sources).copied().collect();
+    let looked_up = |i: usize| {
+        let (column, default) = &lookup.fields[i];
+        json!(["looked up", exact(&table.columns[*column], &table.base), default])
+    };
+    let all: Vec<Json> = (0..lookup.fields.len()).map(looked_up).collect();
+    let origin = short(&json!([own.hash(), input.hash(), all, lookup.required]).to_string());
+    let mut out = Edge { sources: sources.clone(), ..Edge::default() };
+    out.facts.add(format!("the rows of {name}"), json!(["rows of", origin]));
+    out.columns_are(given, &|i| match edge.columns.get(i) {
+        Some(column) => short(&json!([origin, exact(column, &edge.base)]).to_string()),
+        None => short(&json!([origin, i]).to_string()),
+    });
+    (StateDefinition { name, definition: own, input, sources, clock_lag_ns: 0 }, out)
 }
 
 /// The rows that came too late for the operator `of`.

@@ -21,6 +21,10 @@ pub fn text(plan: &Plan) -> String {
                 let late = if keyed.keeps_late { ", late rows on a second output" } else { "" };
                 line(format!("{id}: {name}: exchange by key group, driven{late}"));
             }
+            Op::Enrich { table, lookup, .. } => {
+                line(format!("{id}: {name} key: pipeline, encodes {} key columns", lookup.on.len()));
+                line(format!("{id}: {name}: exchange by key group, and behind {table}: driven, reads its versions"));
+            }
             Op::Timer { .. } => line(format!("{id}: {name}: exchange to worker 0, driven")),
         }
     }

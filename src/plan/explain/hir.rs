@@ -17,17 +17,22 @@ pub fn text(program: &Program) -> String {
         line(format!("event {}{sampled}: {}; time {time}", ty.name, parts::columns(&ty.schema)));
     }
     for stream in &program.streams {
-        line(format!("stream {} = {}", stream.name, source(program, &stream.source)));
+        let what = if stream.relation.is_some() { "table" } else { "stream" };
+        line(format!("{what} {} = {}", stream.name, source(program, &stream.source)));
         if let Some(change) = &stream.watermark {
             line(format!("   watermark {}", parts::watermark(&change.watermark)));
         }
-        if stream.lateness_ns != 0 {
+        if !matches!(stream.lateness_ns, 0 | i64::MAX) {
             line(format!("   allowed lateness {}", format_duration(stream.lateness_ns)));
         }
         let mut schema = &stream.source_schema;
         for op in &stream.ops {
             line(match &op.kind {
                 OpKind::Step(step) => format!("   {}: {}", op.label, logical::step(step, schema, &op.schema)),
+                OpKind::Enrich(enrich) => {
+                    let table = &program.streams[enrich.table].schema;
+                    format!("   {}: {}", op.label, logical::lookup(&enrich.lookup, schema, table))
+                }
                 OpKind::Keyed(keyed) => format!("   {}: {}", op.label, logical::keyed(keyed, schema)),
             });
             schema = &op.schema;

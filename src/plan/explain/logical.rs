@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use crate::data::Schema;
 use crate::data::time::format_duration;
+use crate::data::{Schema, Value};
+use crate::expr::Expr;
 use crate::plan::bounds::{bound, sentence};
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::{parts, pattern};
 use crate::plan::logical::{Node, Op, Plan};
 use crate::plan::patterns::delay_ns;
-use crate::sema::hir::{self, Keyed, KeyedKind, Step};
+use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, Step};
 use crate::state::options::Capacity;
 
 /// One line for each node: what it does, to what, and (indented) what comes out; of a program with this capacity.
@@ -83,6 +84,10 @@ fn operator(plan: &Plan, node: &Node) -> String {
             format!("merge of {}", inputs.join(", "))
         }
         Op::Keyed { input, keyed, .. } => format!("{} of {input}", self::keyed(keyed, &plan.nodes[*input].schema)),
+        Op::Enrich { input, table, lookup } => {
+            let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
+            format!("enrich of {input} from {table}: {}", self::lookup(lookup, of, from))
+        }
         Op::Late { of } => format!("late rows of {of}"),
         Op::Timer { inputs, period_ns } => {
             let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
@@ -116,6 +121,9 @@ pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
         }
         KeyedKind::Limit { n } => format!("limit {n}"),
         KeyedKind::Pattern(pattern) => pattern::in_a_line(pattern),
+        KeyedKind::Table { delete } => parts::table(delete.as_ref(), input),
+        KeyedKind::Changes { as_diff, .. } => parts::changes(*as_diff).to_string(),
+        KeyedKind::Snapshot { by, .. } => format!("snapshot in the order of {}", parts::exprs(by, input)),
     };
     if keyed.key.is_empty() {
         return what;
@@ -127,8 +135,23 @@ pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
         | KeyedKind::Rows { .. }
         | KeyedKind::Running { .. }
         | KeyedKind::Distinct { .. }
-        | KeyedKind::Limit { .. } => format!("{what} by {key}"),
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => format!("{what} by {key}"),
     }
+}
+
+/// What is looked up in a table, and what becomes of it.
+pub fn lookup(lookup: &Lookup, input: &Schema, table: &Schema) -> String {
+    let name = |i: usize| table.fields.get(i).map_or("?", |f| f.name.as_str());
+    let field = |(column, default): &(usize, Expr)| match default {
+        Expr::Literal { value: Value::Null, .. } => name(*column).to_string(),
+        default => format!("{} or {}", name(*column), expr(default, input)),
+    };
+    let fields: Vec<String> = lookup.fields.iter().map(field).collect();
+    let required = if lookup.required { ", a match is required" } else { "" };
+    format!("{} for {}{required}", fields.join(", "), parts::exprs(&lookup.on, input))
 }
 
 fn calls(aggregates: &[hir::AggregateCall], input: &Schema) -> String {

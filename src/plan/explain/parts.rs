@@ -87,6 +87,16 @@ pub fn aggregate(function: &AggregateFunction, args: &[String]) -> String {
     }
 }
 
+/// `table`, and which rows delete.
+pub fn table(delete: Option<&Expr>, schema: &Schema) -> String {
+    let delete = delete.map_or(String::new(), |e| format!(", deleted when {}", expr(e, schema)));
+    format!("table{delete}")
+}
+
+pub fn changes(as_diff: bool) -> &'static str {
+    if as_diff { "changes as differences" } else { "changes" }
+}
+
 /// What a list of a window's rows does to them: `distinct …, order …, limit …`.
 pub fn rows(order: &[SortKey], limit: Option<u64>, distinct: Option<&[Expr]>, schema: &Schema) -> String {
     let mut parts = Vec::new();

@@ -8,7 +8,7 @@ use crate::expr::Aggregate;
 use crate::plan::bounds::sentence;
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
-use crate::plan::explain::{parts, pattern};
+use crate::plan::explain::{logical, parts, pattern};
 use crate::plan::physical::{Keyed, KeyedKind, Node, Op, Plan, Step, WindowBody};
 use crate::state::options::Capacity;
 
@@ -77,6 +77,10 @@ pub fn operator(plan: &Plan, node: &Node) -> String {
             format!("merge of {}", inputs.join(", "))
         }
         Op::Keyed { input, keyed } => format!("{} of {input}", kind(keyed, &plan.nodes[*input].schema)),
+        Op::Enrich { input, table, lookup, .. } => {
+            let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
+            format!("enrich of {input} from {table}: {}", logical::lookup(lookup, of, from))
+        }
         Op::Late { of } => format!("late rows of {of}"),
         Op::Timer { inputs, period_ns } => {
             let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
@@ -98,7 +102,10 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
                     KeyedKind::Window { .. }
                     | KeyedKind::Running { .. }
                     | KeyedKind::Distinct { .. }
-                    | KeyedKind::Limit { .. } => "",
+                    | KeyedKind::Limit { .. }
+                    | KeyedKind::Table { .. }
+                    | KeyedKind::Changes { .. }
+                    | KeyedKind::Snapshot { .. } => "",
                 };
                 format!("exchange by {}{found}", parts::exprs(&keyed.key, schema))
             };
@@ -108,20 +115,44 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
                 format!("state {}/{}/{}", state.stream, state.kind, state.ordinal),
                 format!("bounded by {}", sentence(&keyed.bound, !keyed.key.is_empty(), capacity)),
             ];
-            if keyed.lateness_ns != 0 {
+            if !matches!(keyed.lateness_ns, 0 | i64::MAX) {
                 facts.push(format!("lateness {}", format_duration(keyed.lateness_ns)));
             }
             if keyed.keeps_late {
                 facts.push("late rows kept".to_string());
             }
             let mut lines = vec![facts.join("; ")];
+            if let KeyedKind::Table { .. } = &keyed.kind {
+                lines.push(versions(plan, node, keyed));
+            }
             if let KeyedKind::Pattern { pattern } = &keyed.kind {
                 lines.extend(pattern::details(pattern, &keyed.key, schema, &node.schema));
             }
             lines
         }
+        Op::Enrich { input, lookup, state, .. } => {
+            let key = parts::exprs(&lookup.on, &plan.nodes[*input].schema);
+            let bound = "bounded by the rows that the table is behind";
+            vec![format!("exchange by {key}; state {}; {bound}", state.name())]
+        }
         Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Vec::new(),
     }
+}
+
+/// Which rows a table keeps that no longer hold, and for how long it remembers a deletion.
+fn versions(plan: &Plan, node: &Node, keyed: &Keyed) -> String {
+    let looks_up = |op: &Op| matches!(op, Op::Enrich { table, .. } if std::ptr::eq(&plan.nodes[*table], node));
+    let readers: Vec<String> =
+        plan.nodes.iter().filter(|n| looks_up(&n.op)).map(|n| format!("{} ({})", n.stream, n.label)).collect();
+    let kept = match readers.as_slice() {
+        [] => "replaced rows go at once".to_string(),
+        readers => format!("replaced rows are kept up to the slowest of {}", readers.join(", ")),
+    };
+    let deleted = match keyed.lateness_ns {
+        i64::MAX => "deletions are remembered".to_string(),
+        ns => format!("deletions are forgotten {} later", format_duration(ns)),
+    };
+    format!("{kept}; {deleted}")
 }
 
 fn chain(input: &Schema, steps: &[Step], output: &Schema) -> Vec<String> {
@@ -168,6 +199,9 @@ fn kind(keyed: &Keyed, input: &Schema) -> String {
         }
         KeyedKind::Limit { n } => format!("limit {n}"),
         KeyedKind::Pattern { pattern } => pattern::in_a_line(pattern),
+        KeyedKind::Table { delete, .. } => parts::table(delete.as_ref(), input),
+        KeyedKind::Changes { as_diff, .. } => parts::changes(*as_diff).to_string(),
+        KeyedKind::Snapshot { by, .. } => format!("snapshot in the order of {}", parts::exprs(by, input)),
     }
 }
 

@@ -24,7 +24,10 @@ pub fn arguments(mut plan: Plan) -> Plan {
                 KeyedKind::Rows { .. }
                 | KeyedKind::Distinct { .. }
                 | KeyedKind::Limit { .. }
-                | KeyedKind::Pattern(_) => {}
+                | KeyedKind::Pattern(_)
+                | KeyedKind::Table { .. }
+                | KeyedKind::Changes { .. }
+                | KeyedKind::Snapshot { .. } => {}
             },
             // Late rows have the operator's input columns, to which some may have been added; whoever
             // reads them expects those of before.
@@ -38,7 +41,7 @@ pub fn arguments(mut plan: Plan) -> Plan {
                     }
                 }
             }
-            Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Timer { .. } => {}
+            Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Enrich { .. } | Op::Timer { .. } => {}
         }
         let new = out.push(node);
         out.moved.push(new);

@@ -31,6 +31,7 @@ pub fn fold_constants(mut plan: Plan) -> Plan {
                     pattern.steps.iter_mut().for_each(simplify_condition);
                 }
             }
+            Op::Enrich { lookup, .. } => lookup.on.iter_mut().for_each(change),
             Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => {}
         }
         let new = out.push(node);

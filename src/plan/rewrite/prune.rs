@@ -14,7 +14,7 @@ use crate::expr::{add_columns, remap};
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
 use crate::plan::rewrite::Rebuilt;
 use crate::plan::ties::need_all_columns;
-use crate::sema::hir::{Keyed, KeyedKind, Step, Windows};
+use crate::sema::hir::{Keyed, KeyedKind, Lookup, Step, Windows};
 
 /// Narrows every source to the fields that the program uses: by any reader of its type and scan, and
 /// for its event time.
@@ -88,6 +88,14 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
                     into.extend(0..width);
                 }
             }
+            Op::Enrich { input, table, lookup } => {
+                let width = plan.nodes[*input].schema.len();
+                let into = needed[*input].get_or_insert_default();
+                into.extend(columns.iter().filter(|c| **c < width));
+                lookup.on.iter().for_each(|e| add_columns(e, into));
+                let read = columns.iter().filter_map(|c| c.checked_sub(width)).map(|field| lookup.fields[field].0);
+                needed[*table].get_or_insert_default().extend(read);
+            }
             Op::Late { of } => {
                 needed[*of].get_or_insert_default();
                 if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
@@ -123,7 +131,9 @@ fn keyed_needs(keyed: &Keyed, columns: &BTreeSet<usize>, width: usize, into: &mu
         KeyedKind::Aggregate { aggregates, .. } | KeyedKind::Running { aggregates } => {
             aggregates.iter().flat_map(|a| &a.args).for_each(|e| add_columns(e, into));
         }
-        KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
+        // A change in any field is a change, and when it was the last one is told of a snapshot.
+        KeyedKind::Changes { .. } | KeyedKind::Snapshot { .. } => into.extend(0..width),
+        KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } | KeyedKind::Table { .. } => {
             into.extend(columns.iter().filter(|c| **c < width));
             let visited: Result<(), ()> = keyed.for_each_expr(&mut |e| {
                 add_columns(e, into);
@@ -161,16 +171,7 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
             Op::Step { input, step } => {
                 let before = &columns[*input];
                 *input = out.moved[*input];
-                match step {
-                    Step::Project(exprs) => {
-                        prune_projection(exprs, &mut node.schema, wanted, before, exact.contains(&id))
-                    }
-                    Step::Filter(e) | Step::Print { expr: e, .. } | Step::Log { message: e, .. } => {
-                        *e = at(std::mem::replace(e, Expr::EventTime), before);
-                        node.schema = out.nodes[*input].schema.clone();
-                        before.clone()
-                    }
-                }
+                step_columns(step, &mut node.schema, wanted, before, &out.nodes[*input].schema, exact.contains(&id))
             }
             Op::Merge { inputs } => {
                 for input in inputs.iter_mut() {
@@ -184,6 +185,11 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 *input = out.moved[*input];
                 let width = before.len();
                 keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, before, width)
+            }
+            Op::Enrich { input, table, lookup } => {
+                let (before, of_table) = (&columns[*input], &columns[*table]);
+                (*input, *table) = (out.moved[*input], operators[*table]);
+                enriched(lookup, &mut node.schema, wanted, before, of_table, &out.nodes[*input].schema)
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];
@@ -248,6 +254,25 @@ fn prune_projection(
     moved
 }
 
+/// A projection keeps what is read, unless it is an output; other steps leave the columns as they come.
+fn step_columns(
+    step: &mut Step,
+    schema: &mut Schema,
+    wanted: &BTreeSet<usize>,
+    before: &Moved,
+    input: &Schema,
+    exact: bool,
+) -> Moved {
+    match step {
+        Step::Project(exprs) => prune_projection(exprs, schema, wanted, before, exact),
+        Step::Filter(e) | Step::Print { expr: e, .. } | Step::Log { message: e, .. } => {
+            *e = at(std::mem::replace(e, Expr::EventTime), before);
+            schema.fields = input.fields.clone();
+            before.clone()
+        }
+    }
+}
+
 /// The input of a merge with exactly the columns `wanted`.
 fn aligned(input: NodeId, plan: &Plan, wanted: &BTreeSet<usize>, columns: &[Moved], out: &mut Rebuilt) -> NodeId {
     let new = out.moved[input];
@@ -274,13 +299,46 @@ fn restored(old: &Node, new: NodeId, moved: &Moved, out: &mut Rebuilt) -> NodeId
     out.push(Node { stream: old.stream.clone(), label: "select".to_string(), op, schema: old.schema.clone() })
 }
 
+/// Keeps the fields that are read of what a table gives, behind what is left of the input.
+fn enriched(
+    lookup: &mut Lookup,
+    schema: &mut Schema,
+    wanted: &BTreeSet<usize>,
+    before: &Moved,
+    of_table: &Moved,
+    input: &Schema,
+) -> Moved {
+    let added = schema.fields.split_off(before.len());
+    schema.fields = input.fields.clone();
+    for e in &mut lookup.on {
+        *e = at(std::mem::replace(e, Expr::EventTime), before);
+    }
+    let mut moved = before.clone();
+    let fields = std::mem::take(&mut lookup.fields);
+    for (i, ((column, default), field)) in fields.into_iter().zip(added).enumerate() {
+        let is_read = wanted.contains(&(before.len() + i));
+        moved.push(is_read.then_some(schema.len()));
+        if is_read {
+            let column = of_table[column].expect("a column that is read is kept");
+            lookup.fields.push((column, default));
+            schema.fields.push(field);
+        }
+    }
+    moved
+}
+
 fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before: &Moved, width: usize) -> Moved {
     match &mut keyed.kind {
         KeyedKind::Aggregate { .. } | KeyedKind::Running { .. } | KeyedKind::Pattern(_) => {
             keyed.map(&mut |e| at(e, before), &|i| before[i].expect("a column that is read is kept"));
             (0..schema.len()).map(Some).collect()
         }
-        KeyedKind::Rows { .. } | KeyedKind::Distinct { .. } | KeyedKind::Limit { .. } => {
+        KeyedKind::Rows { .. }
+        | KeyedKind::Distinct { .. }
+        | KeyedKind::Limit { .. }
+        | KeyedKind::Table { .. }
+        | KeyedKind::Changes { .. }
+        | KeyedKind::Snapshot { .. } => {
             let added = schema.fields.split_off(width);
             keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
             schema.fields = input.fields.clone();

@@ -9,6 +9,7 @@ mod aggregate;
 mod output;
 mod rows;
 mod stateless;
+mod table;
 mod time;
 mod window;
 
@@ -21,15 +22,17 @@ use crate::sema::globals::Globals;
 use crate::sema::hir::{Keyed, KeyedKind, Op, OpKind, Output, Step, WatermarkChange, Windows};
 use crate::sema::parts::qualified;
 use crate::sema::row::{Row, is_hidden};
+use crate::sema::table::TableRef;
 use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast::{self, StreamOp};
 
 pub use aggregate::{default_name, field_of};
 pub use stateless::plain_name;
+pub use table::TableParts;
 pub use time::{Defaults, read_defaults};
 
 /// All operators that a stream may have, for suggestions.
-const OPERATORS: [&str; 28] = [
+const OPERATORS: [&str; 32] = [
     "where",
     "filter",
     "select",
@@ -51,6 +54,10 @@ const OPERATORS: [&str; 28] = [
     "print",
     "log",
     "enrich",
+    "key",
+    "delete",
+    "changes",
+    "snapshot",
     "within",
     "strategy",
     "after_match",
@@ -84,9 +91,15 @@ pub struct Chain<'a, 'f, 'g> {
     /// Whether rows are the results of an aggregate, so that `.having` makes sense.
     pub(super) aggregated: bool,
     pub lateness: Option<(i64, Span)>,
+    /// The lateness that is allowed where the stream says nothing.
+    pub lateness_unsaid: i64,
     pub watermark: Option<(WatermarkChange, Span)>,
     /// Where `.emit` stood, and its `as` name.
     emitted: Option<(Span, Option<String>)>,
+    /// Of a table's declaration.
+    pub table: Option<TableParts>,
+    /// The tables that `.enrich` may look up in.
+    pub tables: Vec<TableRef>,
     pub outputs: Vec<Output>,
 }
 
@@ -118,8 +131,11 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             pending: None,
             aggregated: false,
             lateness: None,
+            lateness_unsaid: defaults.lateness_ns,
             watermark: None,
             emitted: None,
+            table: None,
+            tables: Vec::new(),
             outputs: Vec::new(),
         }
     }
@@ -134,6 +150,9 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             let message = format!("`.{name}` stands after `.emit`, which ends what a stream computes");
             let found = Diagnostic::error(codes::AFTER_EMIT, op.span, message);
             self.findings.push(found.with_label(*emit, "`.emit` is here").with_hint("put it before `.emit`"));
+            return None;
+        }
+        if !self.fits_table(op) {
             return None;
         }
         match name {
@@ -159,7 +178,11 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             }
             "emit" => self.emit(op),
             "to" => self.to(op),
-            "enrich" => self.not_supported(op, "`.enrich` is"),
+            "enrich" => self.enrich(op),
+            "key" => self.key(op),
+            "delete" => self.delete(op),
+            "changes" => self.changes(op),
+            "snapshot" => self.snapshot(op),
             "within" | "strategy" | "after_match" | "max_runs" => {
                 let message = format!("`.{name}` is an option of a pattern, and stands directly behind one");
                 self.error(codes::MISPLACED_OPTION, op.span, message);
@@ -326,10 +349,15 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         self.origin.stateful || self.ops.iter().any(|op| matches!(op.kind, OpKind::Keyed(_)))
     }
 
+    /// Whether rows have waited for a table: their watermark is not that of the input alone.
+    pub(super) fn enriched(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op.kind, OpKind::Enrich(_)))
+    }
+
     /// What the chain's readers see behind it.
     pub fn end(&self) -> Origin {
         let stateful = self.stateful();
-        Origin { stateful, watermarked: self.origin.watermarked && !stateful }
+        Origin { stateful, watermarked: self.origin.watermarked && !stateful && !self.enriched() }
     }
 
     pub(super) fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {

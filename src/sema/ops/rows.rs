@@ -120,7 +120,7 @@ impl<'a> Chain<'a, '_, '_> {
                     alone = matches!(keyed.kind, KeyedKind::Aggregate { .. });
                 }
                 OpKind::Step(_) if op.label == "partition_by" => alone = false,
-                OpKind::Step(_) => {}
+                OpKind::Step(_) | OpKind::Enrich(_) => {}
             }
         }
         if alone && self.pending.is_none() && !self.row.key_names.is_empty() {
@@ -169,7 +169,10 @@ impl<'a> Chain<'a, '_, '_> {
             | KeyedKind::Running { .. }
             | KeyedKind::Distinct { .. }
             | KeyedKind::Limit { .. }
-            | KeyedKind::Pattern(_) => false,
+            | KeyedKind::Pattern(_)
+            | KeyedKind::Table { .. }
+            | KeyedKind::Changes { .. }
+            | KeyedKind::Snapshot { .. } => false,
         }
     }
 

@@ -118,7 +118,7 @@ impl<'a> Chain<'a, '_, '_> {
             self.findings.push(found.with_label(*first, "the first one is here"));
             return None;
         }
-        if self.stateful() || !self.origin.watermarked {
+        if self.stateful() || self.enriched() || !self.origin.watermarked {
             let message =
                 "`.watermark` works only where nothing but stateless operators stands between it and an input";
             self.error_with_hint(codes::MISPLACED_WATERMARK, op.span, message, "put it next to the source");
@@ -164,7 +164,7 @@ impl<'a> Chain<'a, '_, '_> {
 
     /// The lateness that the finished stream's operators allow.
     pub fn settled_lateness(&mut self) -> i64 {
-        let Some((ns, span)) = self.lateness else { return self.defaults.lateness_ns };
+        let Some((ns, span)) = self.lateness else { return self.lateness_unsaid };
         let own = self.ops.iter().any(|op| matches!(op.kind, crate::sema::hir::OpKind::Keyed(_)));
         if !own {
             let message = "the stream has no operator that could wait for late rows";

@@ -207,6 +207,17 @@ impl<S: SubKey> Table<S> {
         }
     }
 
+    /// Counts a use of a slot whose value does not change by it: it is not spilled for now.
+    #[inline]
+    pub fn see(&mut self, slot: u32) {
+        self.entries[slot as usize].home.use_it();
+    }
+
+    /// Whether what the last generation left is still being saved.
+    pub fn is_saving(&self) -> bool {
+        self.changes.is_saving()
+    }
+
     /// The value of a slot is about to change by itself: it is saved again, and counts as no use.
     pub fn change(&mut self, slot: u32) {
         let rank = self.rank(slot);

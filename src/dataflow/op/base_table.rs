@@ -1,0 +1,289 @@
+//! A table of the latest row of each key, made of a stream of rows.
+//!
+//! Rows wait until the watermark has passed their place, and take effect there: of those of a key, the one with the
+//! greatest (`_time`, `_seq`) holds, whichever came first. A row that comes after a later one changes nothing; one that
+//! is older than what holds, but comes late, does not either. So what the table has at a place depends neither on
+//! batches nor on workers.
+//!
+//! What changes leaves as rows with `$diff`: the old row with -1, the new one with 1, at the place where it changed.
+//! Several changes of a key at one place may leave one by one; they add up to the one that counts.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
+
+use super::body::key_columns;
+use super::counters::{Counters, Tally};
+use super::driven::{Packets, drive};
+use super::keeper::Site;
+use super::late::Late;
+use super::order::{Clock, Runs, by_seq, by_value, sorted};
+use super::versions::{Rank, Row, Shared, Versions};
+use super::window::send_in_slices;
+use super::{chain::key_by, tabled::Limited};
+use crate::data::key::{decode_rows, encode_row, key_group};
+use crate::data::{Batch, DataType, Keys};
+use crate::dataflow::align::{Core, Outlet, Progress};
+use crate::dataflow::exchange::ByKey;
+use crate::expr::{Errors, Expr, evaluate_predicate};
+use crate::plan::physical::{Keyed, KeyedKind};
+use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
+use crate::state::scratch::Spill;
+use crate::state::table::ranks::Ranks;
+use timely::dataflow::channels::pact::DistributorPact;
+
+/// How many rows take effect before other operators get their turn.
+const ROWS_AT_ONCE: usize = 1 << 14;
+/// How many runs of waiting rows are saved at once.
+const RUNS_PER_SLICE: usize = 4;
+
+/// See the module's doc.
+pub struct BaseTable {
+    /// Types of the input's columns, of which rows are made.
+    types: Vec<DataType>,
+    key_types: Vec<DataType>,
+    delete: Option<Expr>,
+    lateness_ns: i64,
+    late: Late,
+    /// Whether changes leave.
+    tells: bool,
+    rows_at_once: usize,
+    versions: Shared,
+    /// By their places.
+    waiting: Runs,
+    /// Rows whose turn has come, by place, with how many of them have taken effect.
+    applying: (Batch, usize),
+    counters: Arc<Counters>,
+    worker: Worker,
+}
+
+/// Changes on their way out.
+#[derive(Default)]
+struct Changed {
+    rows: Vec<Box<[u8]>>,
+    diffs: Vec<i64>,
+    /// The rows of the input that made them.
+    of: Vec<u32>,
+}
+
+impl Changed {
+    fn push(&mut self, row: Row, diff: i64, of: usize) {
+        if let Some(row) = row {
+            self.rows.push(row);
+            self.diffs.push(diff);
+            self.of.push(of as u32);
+        }
+    }
+}
+
+impl BaseTable {
+    pub fn new(keyed: &Keyed, types: Vec<DataType>, versions: Shared, counters: Arc<Counters>) -> BaseTable {
+        let KeyedKind::Table { delete, tells } = &keyed.kind else {
+            unreachable!("the planner says that it is a table")
+        };
+        BaseTable {
+            types,
+            key_types: keyed.key_types(),
+            delete: delete.clone(),
+            lateness_ns: keyed.lateness_ns,
+            late: if keyed.keeps_late { Late::Sent } else { Late::Dropped },
+            tells: *tells,
+            rows_at_once: ROWS_AT_ONCE,
+            versions,
+            waiting: Runs::new(Clock::Place),
+            applying: (Batch::default(), 0),
+            counters,
+            worker: Worker::ONLY,
+        }
+    }
+
+    /// Lets the next rows take effect.
+    fn take_effect(&mut self, out: &mut dyn Outlet<Batch>) {
+        let (batch, from) = (&self.applying.0, self.applying.1);
+        let batch = batch.slice(from, self.rows_at_once.min(batch.len() - from));
+        self.applying.1 += batch.len();
+        let errors = Errors::default();
+        let deletes = self.delete.as_ref().map(|e| evaluate_predicate(e, &batch, &errors));
+        self.counters.add_errors(errors.count());
+        let keys = batch.keys.clone().expect("rows are keyed before a keyed operator");
+        let columns: Vec<(ArrayRef, DataType)> =
+            batch.columns.iter().cloned().zip(self.types.iter().cloned()).collect();
+        let mut versions = self.versions.borrow_mut();
+        let slots = versions.slots(&keys, 0..batch.len());
+        let (mut changed, mut bytes) = (Changed::default(), Vec::new());
+        for (row, slot) in slots.into_iter().enumerate() {
+            let new: Row = (!is_true(deletes.as_ref(), row)).then(|| {
+                bytes.clear();
+                encode_row(&columns, row, &mut bytes);
+                bytes.as_slice().into()
+            });
+            let after = if self.tells { new.clone() } else { None };
+            if let Some(before) = versions.put(slot, batch.places()[row], rank(&batch, row), new)
+                && self.tells
+            {
+                changed.push(before, -1, row);
+                changed.push(after, 1, row);
+            }
+        }
+        drop(versions);
+        if !changed.of.is_empty() {
+            send_in_slices(self.changes(&changed, &batch, &keys), &self.counters, out);
+        }
+    }
+
+    /// The rows of the input's columns, `$diff` and the key.
+    fn changes(&self, changed: &Changed, batch: &Batch, keys: &Keys) -> Batch {
+        let mut rows: Vec<&[u8]> = changed.rows.iter().map(|row| &**row).collect();
+        let mut columns: Vec<ArrayRef> = decode_rows(&mut rows, &self.types);
+        columns.push(Arc::new(Int64Array::from(changed.diffs.clone())));
+        let mut offsets = vec![0];
+        let (mut data, places) = (Vec::new(), batch.places());
+        for &row in &changed.of {
+            data.extend_from_slice(keys.key(row as usize));
+            offsets.push(data.len() as u32);
+        }
+        let keys = Keys::new(data, offsets);
+        columns.extend(key_columns(&keys, &self.key_types));
+        let time = changed.of.iter().map(|&row| places[row as usize]).collect();
+        Batch { columns, time, keys: Some(Arc::new(keys)), ..Batch::default() }
+    }
+}
+
+fn is_true(mask: Option<&BooleanArray>, row: usize) -> bool {
+    mask.is_some_and(|mask| mask.is_valid(row) && mask.value(row))
+}
+
+fn rank(batch: &Batch, row: usize) -> Rank {
+    let (partition, position) = batch.seq.as_ref().map_or((0, 0), |seq| (seq.partition[row], seq.position[row]));
+    (batch.time[row], partition, position)
+}
+
+/// The rows of `batches` in the order in which they take effect: by place, then as they rank, then by value.
+fn in_order(batches: &[Batch], types: &[DataType]) -> Batch {
+    sorted(Batch::concat(batches), |b, x, y| {
+        let places = b.places();
+        let by_rank = || b.time[x].cmp(&b.time[y]).then_with(|| by_seq(b, x, y));
+        places[x].cmp(&places[y]).then_with(by_rank).then_with(|| by_value(b, types, x, y))
+    })
+}
+
+impl Core for BaseTable {
+    type Rows = Batch;
+
+    fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
+        self.counters.add_in(batch.len());
+        if self.lateness_ns == i64::MAX || batch.at.is_none() {
+            return self.waiting.push(batch);
+        }
+        let places = batch.places();
+        let shortfall = |row: usize| places[row].saturating_sub(batch.time[row].saturating_add(self.lateness_ns));
+        let (late, kept): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| shortfall(row as usize) > 0);
+        late.iter().for_each(|&row| self.counters.add_late(shortfall(row as usize)));
+        self.late.send(&batch, &late, out);
+        if !kept.is_empty() {
+            self.waiting.push(if late.is_empty() { batch } else { batch.take(&kept) });
+        }
+    }
+
+    fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
+        if self.applying.0.is_empty() {
+            let released = self.waiting.release(watermark);
+            if !released.is_empty() {
+                self.applying = (in_order(&released, &self.types), 0);
+            }
+        }
+        if !self.applying.0.is_empty() {
+            self.take_effect(out);
+            if self.applying.1 < self.applying.0.len() {
+                return Progress::Yielded;
+            }
+            self.applying = (Batch::default(), 0);
+        }
+        let mut versions = self.versions.borrow_mut();
+        versions.tidy(watermark);
+        let (entries, bytes) = versions.state();
+        self.counters.set_state(entries + self.waiting.len(), bytes + self.waiting.bytes());
+        Progress::Done
+    }
+
+    fn output_delay_ns(&self) -> i64 {
+        0
+    }
+}
+
+impl Durable for BaseTable {
+    fn track(&mut self, worker: Worker) {
+        self.worker = worker;
+        self.waiting.track(worker);
+        self.versions.borrow_mut().track(worker);
+    }
+
+    fn begin_save(&mut self, full: bool) {
+        self.waiting.begin_save(full);
+        self.versions.borrow_mut().begin_save(full);
+    }
+
+    fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
+        self.waiting.save(&[], RUNS_PER_SLICE, out) && self.versions.borrow_mut().save(limit, out)
+    }
+
+    fn expect(&mut self, entries: usize) {
+        self.versions.borrow_mut().expect(entries);
+    }
+
+    fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        if entry.group != EVERY_WORKER {
+            return self.versions.borrow_mut().restore(entry);
+        }
+        let worker = self.worker;
+        self.waiting.restore(entry, |batch, row| {
+            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
+            worker.owns(key_group(keys.hash(row)))
+        })
+    }
+
+    fn restored(&mut self) {
+        self.versions.borrow_mut().restored();
+    }
+
+    fn spill_to(&mut self, spill: &Arc<Spill>) {
+        self.versions.borrow_mut().spill_to(spill);
+    }
+
+    fn shed(&mut self) {
+        self.versions.borrow_mut().shed();
+    }
+
+    fn take_ahead(&mut self) -> Entries {
+        self.versions.borrow_mut().take_ahead()
+    }
+}
+
+impl Limited for BaseTable {
+    fn limit_to(&mut self, ranks: Ranks) {
+        self.versions.borrow_mut().limit_to(ranks);
+    }
+}
+
+/// Adds the operator: its changes, its late rows where they are kept, and its versions for whoever looks them up.
+pub fn base_table<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    keyed: &Keyed,
+    types: Vec<DataType>,
+    tally: &Arc<Tally>,
+    site: Site<'_>,
+) -> (Vec<Packets<'scope>>, Shared) {
+    let counters = tally.counters(site.keeping.epoch);
+    let key_counters = tally.counters(site.keeping.epoch);
+    let versions: Shared = Shared::new(Versions::new(keyed.lateness_ns, counters.clone()).into());
+    let mut core = BaseTable::new(keyed, types, versions.clone(), counters.clone());
+    if site.chaos.is_on() {
+        core.rows_at_once = 2;
+    }
+    let rows = key_by(&format!("{name} key"), input, keyed.key.clone(), None, key_counters);
+    let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
+    let keeper = site.keeper(&keyed.state.name(), &mut core, counters);
+    let ports = 1 + keyed.keeps_late as usize;
+    (drive(name, inputs, ports, core, keeper, site.gauge, site.chaos), versions)
+}
