@@ -208,7 +208,8 @@ fn counts(said: &str) -> Value {
     let of_all = ["rows_in", "rows_out", "late", "evicted", "malformed", "expr_errors", "outputs", "input_bytes"];
     let mut out = pick(&report, &of_all);
     out["sources"] = all("sources", &["name", "rows", "malformed", "other_types", "expr_errors"]);
-    let of_operators = ["stream", "operator", "rows_in", "rows_out", "late", "evicted", "capped", "expr_errors"];
+    let of_operators =
+        ["stream", "operator", "rows_in", "rows_out", "late", "evicted", "capped", "unmatched", "expr_errors"];
     out["operators"] = all("operators", &[&of_operators[..], &["out_of_order_needed_ns"]].concat());
     out
 }
