@@ -57,6 +57,9 @@ create table weather as
     select row_number() over () as pos, * exclude (year, month, day, hour), epoch_ns(replace(time_hour, 'Z', '')::timestamp) as t
     from read_csv('{weather}', header = true, nullstr = 'NA', types = {{
         'time_hour': 'VARCHAR', 'wind_gust': 'DOUBLE', 'precip': 'DOUBLE'}});
+create table plane as
+    select * from read_csv('{planes}', header = true, nullstr = 'NA', types = {{
+        'tailnum': 'VARCHAR', 'year': 'BIGINT', 'seats': 'BIGINT'}});
 create macro placed(out_of_order) as table
     select *, greatest(t, max(t) over (order by pos rows unbounded preceding) - out_of_order) as place from flight;
 create view on_time as select * from placed(24 * {hour}) where t >= place;
@@ -128,6 +131,19 @@ QUERIES = {
                list(precip) filter (precip is not null) as rain
         from both_inputs where floor_to(t, {h} * 24) + {h} * 24 > place group by day, _time, origin order by _time, origin
     """},
+    # What a table has at the place of each flight. Flights with equal places are in the order of what is looked up.
+    "fleet": {"Fleet": """
+        select f.t as _time, f.carrier, f.flight, f.tailnum, p.year as built, p.manufacturer as maker, p.model, p.seats
+        from placed(24 * {h}) f left join plane p on p.tailnum = f.tailnum
+        order by f.place, f.tailnum nulls first, f.pos
+    """},
+    "weather_at_departure": {"AtDeparture": """
+        with latest as (select * from weather qualify row_number() over (partition by origin, t order by pos desc) = 1)
+        select f.t as _time, f.carrier, f.flight, f.origin as airport, w.t as observed, w.temp, w.wind_gust as gust, w.visib,
+               f.dep_time is null as cancelled
+        from placed(24 * {h}) f asof left join latest w on w.origin = f.origin and w.t <= f.place
+        order by f.place, f.origin, f.pos
+    """},
     # Patterns. Rows of a key are in the order of time, then of the file; `strict` is what follows at once. Rows of the
     # output that agree in time and key are in the order of their text.
     "patterns/late_all_day": {"LateAllDay": """
@@ -160,8 +176,9 @@ QUERIES = {
         order by _time, airport, scheduled, carrier, flight || '}'
     """},
 }
-WITH_WEATHER = {"windy_days", "patterns/gusts_stay"}
-TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled", "since"}
+WITH_WEATHER = {"windy_days", "weather_at_departure", "patterns/gusts_stay"}
+WITH_PLANES = {"fleet"}
+TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled", "since", "observed"}
 # Columns whose last bits the language leaves open.
 ROUNDED = {"spread"}
 # Columns that SQL gives as the list of terms, because its own float sums depend on the order.
@@ -224,8 +241,8 @@ def data_files(only_slice):
     places.append(REPOSITORY.parent / "shared" / "data" / "nycflights13")
     for place in [] if only_slice else places:
         if (place / "flights.csv.zst").exists():
-            return place / "flights.csv.zst", place / "weather.csv"
-    return HERE / "data" / "flights.csv", HERE / "data" / "weather.csv"
+            return place / "flights.csv.zst", place / "weather.csv", place / "planes.csv"
+    return tuple(HERE / "data" / f"{name}.csv" for name in ("flights", "weather", "planes"))
 
 
 def main():
@@ -238,10 +255,10 @@ def main():
     parser.add_argument("--sql-only", action="store_true", help="run the SQL alone and print how many rows it gives")
     options = parser.parse_args()
 
-    flights, weather = data_files(options.slice)
+    flights, weather, planes = data_files(options.slice)
     db = import_duckdb().connect()
     db.execute("set threads = 1; set timezone = 'UTC'")
-    db.execute(LOAD.format(flights=flights, weather=weather, hour=HOUR))
+    db.execute(LOAD.format(flights=flights, weather=weather, planes=planes, hour=HOUR))
     print(f"data: {flights}")
     agree = True
     for program, streams in QUERIES.items():
@@ -254,6 +271,8 @@ def main():
         inputs = ["-i", f"Flight={flights}"]
         if program in WITH_WEATHER:
             inputs += ["-i", f"Weather={weather}"]
+        if program in WITH_PLANES:
+            inputs += ["-i", f"Plane={planes}"]
         got = run_program(options.varpulis, program, inputs, options.flags.split())
         for stream in wanted.keys() | got.keys():
             agree &= compare(program, stream, wanted.get(stream, []), got.get(stream, []))
