@@ -238,7 +238,9 @@ fn share(streams: usize, tables: usize, tiny: bool) {
     let started = Instant::now();
     let mut filled: Vec<(BaseTable, Shared)> = (0..tables).map(|_| operators.table()).collect();
     let mut readers: Vec<Enriched> = (0..streams).map(|i| operators.enrichment(&filled[i % tables].1)).collect();
-    filled.iter_mut().for_each(|(table, _)| drop(fill(&operators, table, rows)));
+    for (table, _) in &mut filled {
+        fill(&operators, table, rows);
+    }
     let found: usize = readers.iter_mut().map(|reader| look_up(reader, &first, |_| {}).1).sum();
     let seconds = started.elapsed().as_secs_f64();
     println!("{seconds} {} {found}", resident_bytes());

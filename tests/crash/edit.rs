@@ -257,6 +257,34 @@ fn a_file_that_was_read_to_its_end_may_grow() {
     assert_eq!(edited.rows(), whole);
 }
 
+/// What a table had of a file is saved; with another file it would be neither the old one nor the new one.
+#[test]
+fn a_table_is_of_the_file_that_it_was_read_from() {
+    let edited = Edited::new("");
+    let listings = edited.path("listings.csv");
+    let text: String = (0..5).map(|i| format!("S{i},Company {i}\n")).collect();
+    fs::write(&listings, format!("symbol,name\n{text}")).unwrap();
+    let table = format!(
+        "event Listing:\n    symbol: str\n    name: str\n\n\
+         table Listings = Listing.from(file(path: {:?})).key(symbol)\n\
+         stream Named = Trade.watermark(out_of_order: 4s).enrich(Listings, on: symbol, fields: [name])\n    \
+         .emit(symbol: symbol, name: name, price: price)\n",
+        listings.display().to_string()
+    );
+    edited.write(&format!("{EVENT}{table}"));
+    let whole = edited.rows_anew();
+    assert!(whole.iter().any(|row| row["name"] == "Company 3"));
+    edited.kill_with(1, 3);
+    fs::write(&listings, format!("symbol,name\n{}", text.replace("Company 3", "Another"))).unwrap();
+    let output = edited.run(&[]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("listings.csv is not the file that checkpoint"), "{}", said(&output));
+    fs::write(&listings, format!("symbol,name\n{text}")).unwrap();
+    let output = edited.run(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(edited.rows(), whole);
+}
+
 const SAMPLED: &str = "stream All = Trade.window(10s).aggregate(all: collect()).emit(at: window_start, all: all)\n";
 
 fn append(edited: &Edited, row: &str) {

@@ -287,3 +287,134 @@ pub fn base_table<'scope>(
     let ports = 1 + keyed.keeps_late as usize;
     (drive(name, inputs, ports, core, keeper, site.gauge, site.chaos), versions)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::key::encode_keys;
+    use crate::data::{Seq, Type, Value};
+    use crate::expr::BinaryOp;
+    use crate::plan::physical::{Bound, StateId};
+
+    /// A row: key, value (0 deletes), how long after the row before it is read, and how much older it is.
+    type Read = (i64, i64, i64, i64);
+
+    #[derive(Clone, Debug)]
+    struct At {
+        key: i64,
+        value: i64,
+        time: i64,
+        place: i64,
+    }
+
+    struct Sink(Vec<Batch>);
+
+    impl Outlet<Batch> for Sink {
+        fn send(&mut self, _: usize, rows: Batch) {
+            self.0.push(rows);
+        }
+    }
+
+    fn table(rows_at_once: usize) -> BaseTable {
+        let column = |i| Expr::column(i, Type::Int.required());
+        let zero = Box::new(Expr::literal(Value::Int(0), Type::Int));
+        let is_zero =
+            Expr::Binary { op: BinaryOp::Equal, left: Box::new(column(1)), right: zero, ty: Type::Bool.required() };
+        let keyed = Keyed {
+            state: StateId { stream: "T".to_string(), kind: "table".to_string(), ordinal: 0 },
+            key: vec![column(0)],
+            lateness_ns: i64::MAX,
+            kind: KeyedKind::Table { delete: Some(is_zero), tells: true },
+            keeps_late: false,
+            bound: Bound::KeyCount,
+        };
+        let versions = Shared::new(Versions::new(i64::MAX, Arc::default()).into());
+        let types = vec![Type::Int.required(), Type::Int.required()];
+        BaseTable { rows_at_once, ..BaseTable::new(&keyed, types, versions, Arc::default()) }
+    }
+
+    fn batch(rows: &[(usize, At)]) -> Batch {
+        let ints = |f: &dyn Fn(&At) -> i64| -> ArrayRef {
+            Arc::new(rows.iter().map(|(_, r)| Some(f(r))).collect::<Int64Array>())
+        };
+        let keys = encode_keys(&[(ints(&|r| r.key), Type::Int.required())], rows.len());
+        Batch {
+            columns: vec![ints(&|r| r.key), ints(&|r| r.value)],
+            time: rows.iter().map(|(_, r)| r.time).collect(),
+            at: Some(rows.iter().map(|(_, r)| r.place).collect()),
+            seq: Some(Seq {
+                partition: vec![1; rows.len()].into(),
+                position: rows.iter().map(|(position, _)| *position as u64).collect(),
+            }),
+            keys: Some(Arc::new(keys)),
+            flight: None,
+        }
+    }
+
+    /// The rows of the table at a place: of each key the latest of those that are not placed after it.
+    fn batch_answer(rows: &[At], place: i64) -> BTreeMap<i64, i64> {
+        let mut latest: BTreeMap<i64, (i64, usize, i64)> = BTreeMap::new();
+        for (position, row) in rows.iter().enumerate().filter(|(_, row)| row.place <= place) {
+            let held = latest.entry(row.key).or_insert((row.time, position, row.value));
+            *held = (*held).max((row.time, position, row.value));
+        }
+        latest.into_iter().filter(|(_, held)| held.2 != 0).map(|(key, held)| (key, held.2)).collect()
+    }
+
+    proptest! {
+        /// What the changes add up to at each place is what a look at all rows up to it gives, however rows are cut into
+        /// batches, in whatever order those come, and wherever the watermark stands meanwhile.
+        #[test]
+        fn changes_add_up_to_the_batch_answer_at_each_place(
+            reads in prop::collection::vec((0..4i64, 0..4i64, 0..3i64, 0..6i64), 1..50),
+            cuts in prop::collection::vec(1..8usize, 1..20),
+            swaps in any::<bool>(),
+            rows_at_once in 1..5usize,
+        ) {
+            let mut clock = 0;
+            let row = |(key, value, after, late): &Read| {
+                clock += after;
+                At { key: *key, value: *value, time: clock - late, place: clock }
+            };
+            let rows: Vec<At> = reads.iter().map(row).collect();
+            let (mut core, mut sink) = (table(rows_at_once), Sink(Vec::new()));
+            let numbered: Vec<(usize, At)> = rows.iter().cloned().enumerate().collect();
+            let (mut from, mut waiting) = (0, Vec::new());
+            for cut in cuts.iter().cycle() {
+                let to = (from + cut).min(rows.len());
+                waiting.push(batch(&numbered[from..to]));
+                from = to;
+                if swaps && waiting.len() < 2 && from < rows.len() {
+                    continue;
+                }
+                waiting.drain(..).rev().for_each(|batch| core.apply(0, batch, &mut sink));
+                let watermark = if from == rows.len() { i64::MAX } else { rows[from].place };
+                while core.fire(watermark, &mut sink) == Progress::Yielded {}
+                if from == rows.len() {
+                    break;
+                }
+            }
+            let mut changes: Vec<(i64, i64, i64, i64)> = Vec::new();
+            for batch in &sink.0 {
+                let column = |i: usize| batch.columns[i].as_primitive::<Int64Type>().values();
+                changes.extend((0..batch.len()).map(|i| (batch.time[i], column(0)[i], column(1)[i], column(2)[i])));
+            }
+            for place in 0..=clock {
+                let mut sums: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+                for (_, key, value, diff) in changes.iter().filter(|c| c.0 <= place) {
+                    *sums.entry((*key, *value)).or_default() += diff;
+                }
+                sums.retain(|_, sum| *sum != 0);
+                prop_assert!(sums.values().all(|sum| *sum == 1), "{:?} at {}", sums, place);
+                let held: BTreeMap<i64, i64> = sums.into_keys().collect();
+                prop_assert_eq!(held, batch_answer(&rows, place), "at {}", place);
+            }
+        }
+    }
+}
