@@ -7,6 +7,7 @@
 //! The second input is the table's changes, for its frontier alone; rows of it are dropped unseen.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,6 +50,9 @@ pub struct Enriched {
     /// Tells the table which places are still to be looked up.
     position: Rc<Cell<i64>>,
     waiting: Runs,
+    /// Rows whose turn has come, each batch with how many of it have been looked up.
+    ready: VecDeque<(Batch, usize)>,
+    rows_at_once: usize,
     counters: Arc<Counters>,
     worker: Worker,
 }
@@ -66,6 +70,8 @@ impl Enriched {
             versions,
             position,
             waiting: Runs::new(Clock::Place),
+            ready: VecDeque::new(),
+            rows_at_once: EMIT_ROWS,
             counters,
             worker: Worker::ONLY,
         }
@@ -129,10 +135,21 @@ impl Core for Enriched {
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
-        for batch in self.waiting.release(watermark) {
-            for from in (0..batch.len()).step_by(EMIT_ROWS) {
-                self.look_up(batch.slice(from, EMIT_ROWS.min(batch.len() - from)), out);
+        if self.ready.is_empty() {
+            self.ready = self.waiting.release(watermark).into_iter().map(|batch| (batch, 0)).collect();
+        }
+        let mut left = self.rows_at_once;
+        while let Some((batch, from)) = self.ready.pop_front() {
+            let rows = left.min(batch.len() - from);
+            self.look_up(batch.slice(from, rows), out);
+            if from + rows < batch.len() {
+                self.ready.push_front((batch, from + rows));
             }
+            left -= rows;
+            if left == 0 && !self.ready.is_empty() {
+                return Progress::Yielded;
+            }
+            left = if left == 0 { self.rows_at_once } else { left };
         }
         self.position.set(watermark);
         self.counters.set_state(self.waiting.len(), self.waiting.bytes());
@@ -202,6 +219,9 @@ pub fn enrich<'scope>(
     let key_counters = tally.counters(site.keeping.epoch);
     let rows = key_by(&format!("{name} key"), input, lookup.on.clone(), None, key_counters);
     let mut core = Enriched::new(lookup, table.types, table.versions, counters.clone());
+    if site.chaos.is_on() {
+        core.rows_at_once = 2;
+    }
     let by_key = |_: usize| ByKey::default();
     let inputs = vec![(rows, DistributorPact(by_key)), (table.changes, DistributorPact(by_key))];
     let keeper = site.keeper(state, &mut core, counters);
