@@ -29,6 +29,7 @@ pub mod syntax;
 
 pub mod data;
 pub mod expr;
+pub mod join;
 pub mod pattern;
 pub mod plan;
 

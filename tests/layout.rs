@@ -20,10 +20,11 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("checkpoint", &["failpoint", "data", "state", "connector"]),
     ("persistence", &["state", "checkpoint"]),
     ("pattern", &["data", "expr"]),
-    ("sema", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector"]),
-    ("plan", &["data", "diagnostic", "syntax", "expr", "pattern", "state", "connector", "sema"]),
-    ("compile", &["data", "diagnostic", "syntax", "expr", "pattern", "connector", "sema", "plan"]),
-    ("dataflow", &["failpoint", "data", "expr", "pattern", "state", "checkpoint", "connector", "plan"]),
+    ("join", &["data", "expr"]),
+    ("sema", &["data", "diagnostic", "syntax", "expr", "pattern", "join", "state", "connector"]),
+    ("plan", &["data", "diagnostic", "syntax", "expr", "pattern", "join", "state", "connector", "sema"]),
+    ("compile", &["data", "diagnostic", "syntax", "expr", "pattern", "join", "connector", "sema", "plan"]),
+    ("dataflow", &["failpoint", "data", "expr", "pattern", "join", "state", "checkpoint", "connector", "plan"]),
     (
         "runtime",
         &[

@@ -13,6 +13,7 @@ use super::op::chain::{chain, map_batches};
 use super::op::counters::Tally;
 use super::op::driven::{Packets, drive};
 use super::op::enrich::{TableParts, enrich};
+use super::op::join::{Parts, join};
 use super::op::keeper::{Keeping, Site};
 use super::op::keyed::keyed;
 use super::op::lanes::in_text_order;
@@ -99,6 +100,19 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                 let table = table_of(plan, *table, &nodes[*table]);
                 let tally = &context.tallies[id];
                 vec![enrich(&name, rows(*input), table, lookup, &state.name(), tally, site(id))]
+            }
+            Op::Join { inputs, join: spec, state, lateness_ns, bound: _ } => {
+                let types = |id: NodeId| plan.nodes[id].schema.fields.iter().map(|f| f.data_type.clone()).collect();
+                join(Parts {
+                    name: &name,
+                    inputs: inputs.map(rows),
+                    join: spec,
+                    state: state.name(),
+                    lateness_ns: *lateness_ns,
+                    types: inputs.map(types),
+                    tally: &context.tallies[id],
+                    site: site(id),
+                })
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {

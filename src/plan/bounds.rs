@@ -2,6 +2,7 @@
 
 use crate::data::time::format_duration;
 use crate::diagnostic::{Diagnostic, codes};
+use crate::join::Join;
 use crate::plan::physical::{self, Bound};
 use crate::sema::hir::{self, Keyed, KeyedKind, OpKind, Windows};
 use crate::sema::typer::calls::keeps_all_values;
@@ -37,11 +38,16 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
     }
 }
 
+/// The bound of a join whose rows may be late by so much.
+pub fn join_bound(join: &Join, lateness_ns: i64) -> Bound {
+    Bound::Rows { span_ns: join.reach.span_ns().saturating_add(lateness_ns) }
+}
+
 /// What `check` says of a bound, in a program with this capacity.
 pub fn sentence(bound: &Bound, key: bool, capacity: Option<Capacity>) -> String {
     let Some(capacity) = capacity else { return of_itself(bound, key) };
     match bound {
-        Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount | Bound::Runs { .. } => {
+        Bound::Window { .. } | Bound::Within { .. } | Bound::Rows { .. } | Bound::KeyCount | Bound::Runs { .. } => {
             format!("{}, and the capacity of {capacity}", of_itself(bound, key))
         }
         Bound::Nothing => format!("the capacity of {capacity}"),
@@ -54,6 +60,7 @@ fn of_itself(bound: &Bound, key: bool) -> String {
         Bound::Window { span_ns: 0 } => "the rows of one window".to_string(),
         Bound::Window { span_ns } => format!("open windows: {} of event time", format_duration(*span_ns)),
         Bound::Within { span_ns } => format!("keys alive within {}", format_duration(*span_ns)),
+        Bound::Rows { span_ns } => format!("the rows of {} of event time", format_duration(*span_ns)),
         Bound::KeyCount if key => "the number of keys".to_string(),
         Bound::KeyCount => "one entry".to_string(),
         Bound::Nothing | Bound::Growing => "nothing".to_string(),
@@ -66,6 +73,7 @@ fn of_itself(bound: &Bound, key: bool) -> String {
 pub fn describe(plan: &physical::Plan, capacity: Option<Capacity>) -> Vec<String> {
     let bound = |node: &physical::Node| match &node.op {
         physical::Op::Keyed { keyed, .. } => Some(sentence(&keyed.bound, !keyed.key.is_empty(), capacity)),
+        physical::Op::Join { join, bound, .. } => Some(sentence(bound, !join.keys[0].is_empty(), capacity)),
         physical::Op::Enrich { .. } => Some("the rows that the table is behind".to_string()),
         physical::Op::Source { .. }
         | physical::Op::Chain { .. }
@@ -86,7 +94,7 @@ pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
             Bound::Nothing => program.settings.state.limits.capacity.is_none(),
             // Partial matches that nothing ends hold on to rows, and those with loops to ever more.
             Bound::Growing | Bound::Runs { .. } => true,
-            Bound::Window { .. } | Bound::Within { .. } | Bound::KeyCount => false,
+            Bound::Window { .. } | Bound::Within { .. } | Bound::Rows { .. } | Bound::KeyCount => false,
         };
         if !is_unbounded {
             continue;

@@ -117,6 +117,7 @@ impl Builder<'_> {
                 }
                 self.merge(stream, merged)
             }
+            Source::Join(joined) => self.joined(stream, joined),
             Source::Timer { period_ns } => {
                 let op = Op::Timer { inputs: Vec::new(), period_ns: *period_ns };
                 let node = self.add(&stream.name, "timer", op, stream.source_schema.clone());
@@ -136,6 +137,24 @@ impl Builder<'_> {
                 self.add(&stream.name, "late", Op::Step { input: late, step }, stream.source_schema.clone())
             }
         }
+    }
+
+    /// The joins one after the other. Each input has its rows' time as a column, for those who ask of it.
+    fn joined(&mut self, stream: &hir::Stream, joined: &hir::Joined) -> NodeId {
+        let mut inputs = Vec::with_capacity(joined.inputs.len());
+        for input in &joined.inputs {
+            let node = self.source(stream, &input.source, None);
+            let mut exprs = same_columns(&self.plan.nodes[node].schema);
+            exprs.push(Expr::EventTime);
+            let op = Op::Step { input: node, step: Step::Project(exprs) };
+            inputs.push(self.add(&stream.name, "join input", op, input.schema.clone()));
+        }
+        let mut left = inputs[0];
+        for (right, step) in inputs[1..].iter().zip(&joined.steps) {
+            let op = Op::Join { inputs: [left, *right], join: step.join.clone(), lateness_ns: stream.lateness_ns };
+            left = self.add(&stream.name, &step.label, op, step.schema.clone());
+        }
+        left
     }
 
     /// Branches of a merge may differ in what can be null; the rows that come out are those of all.

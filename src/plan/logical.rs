@@ -17,6 +17,7 @@
 //! | `Keyed` with `Distinct` | rows on time in order of (`time`, `seq`): those whose value of `by` no row given before with the same key had (within `within`, if there is one) |
 //! | `Keyed` with `Limit` | the first `n` rows on time per key, in order of (`time`, `seq`) |
 //! | `Keyed` with `Pattern` | a row for each match among the rows on time of a key, in order of (`time`, `seq`), or what else it gives of them (`docs/patterns.md`); `time = at =` that of the match's last row, or `within` after its first where it is certain only then |
+//! | `Join` | for each pair of rows on time, one of each input, whose keys are equal and not null, that are near enough ([`Reach`](crate::join::Reach)) and satisfy the rest: columns of both, `time = at =` the later of their times, in a window its last instant; of a side that is kept, the rows on time in no pair, the other side's columns null, `time = at =` their own time or the window's last instant |
 //! | `Keyed` with `Table` | the changes of the table that has, at every place, of each key the row with the greatest (`time`, `seq`) among those whose place is not after it, unless `delete` is true of that row: the old row with `$diff` -1, the new one with 1, both at `time = at =` that place; equal rows give none |
 //! | `Keyed` with `Changes` | of the changes at one place and of one key, those that do not cancel each other out; an old row and a new one together are an `update`, which is the new row alone unless `as_diff` |
 //! | `Keyed` with `Snapshot` | the rows whose changes add up to more than nothing, at the end of the input, by `by`, then by value; `time = at =` the latest change of any of them |
@@ -25,7 +26,7 @@
 //! | `Timer` | ticks `n = 0, 1, …` at the multiples of the period that the least watermark of the inputs has passed, beginning with the first after its first value |
 //!
 //! A row is late for a time window iff `end + lateness <= at` (for a sliding one: for every window
-//! that it belongs to), for every other keyed node iff `time + lateness < at`.
+//! that it belongs to; for a join in windows too), for every other keyed node iff `time + lateness < at`.
 //!
 //! # Invariants ([`Plan::validate`])
 //! 1. Nodes come after their inputs.
@@ -38,6 +39,7 @@
 use crate::connector::spec::Watermark;
 use crate::data::{DataType, Field, Schema, Type};
 use crate::expr::Expr;
+use crate::join::Join;
 use crate::plan::patterns::pattern_types;
 use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, ScanId, Step, TypeId, Windows};
 
@@ -96,6 +98,12 @@ pub enum Op {
         /// What a row may trail; 0 where no row can be late.
         lateness_ns: i64,
     },
+    Join {
+        inputs: [NodeId; 2],
+        join: Join,
+        /// As of `Keyed`.
+        lateness_ns: i64,
+    },
     Enrich {
         input: NodeId,
         table: NodeId,
@@ -124,6 +132,7 @@ impl Op {
             Op::Source { .. } => Vec::new(),
             Op::Step { input, .. } | Op::Keyed { input, .. } => vec![*input],
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Join { inputs, .. } => inputs.to_vec(),
             Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],
         }
@@ -135,6 +144,7 @@ impl Op {
             Op::Source { .. } => {}
             Op::Step { input, .. } | Op::Keyed { input, .. } => *input = f(*input),
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.iter_mut().for_each(|i| *i = f(*i)),
+            Op::Join { inputs, .. } => inputs.iter_mut().for_each(|i| *i = f(*i)),
             Op::Enrich { input, table, .. } => {
                 *input = f(*input);
                 *table = f(*table);
@@ -171,7 +181,7 @@ impl Plan {
                 Op::Source { .. } => true,
                 Op::Step { input, .. } | Op::Enrich { input, .. } => late[*input],
                 Op::Merge { inputs } => inputs.iter().any(|i| late[*i]),
-                Op::Keyed { .. } | Op::Late { .. } | Op::Timer { .. } => false,
+                Op::Keyed { .. } | Op::Join { .. } | Op::Late { .. } | Op::Timer { .. } => false,
             });
         }
         late
@@ -220,6 +230,7 @@ impl Plan {
                 Op::Keyed { input, .. } => column_types(&self.nodes[*input].schema),
                 _ => return Err("the node that it belongs to is not keyed".to_string()),
             },
+            Op::Join { inputs, join, .. } => join_types(join, inputs.map(|i| &self.nodes[i].schema))?,
             Op::Timer { .. } => vec![Type::Int.required()],
         };
         let expected = column_types(&node.schema);
@@ -227,6 +238,23 @@ impl Plan {
             return Err(format!("it gives {given:?}, its schema says {:?}", column_types(&node.schema)));
         }
         Ok(())
+    }
+}
+
+/// The types of what a join over these inputs gives.
+pub(in crate::plan) fn join_types(join: &Join, inputs: [&Schema; 2]) -> Result<Vec<DataType>, String> {
+    let both = Schema::new(inputs.iter().flat_map(|s| s.fields.iter().cloned()).collect());
+    for (key, schema) in join.keys.iter().zip(inputs) {
+        key.iter().try_for_each(|e| fits(e, schema))?;
+    }
+    let types = |side: usize| join.keys[side].iter().map(|e| e.data_type().ty).collect::<Vec<_>>();
+    if types(0) != types(1) {
+        return Err(format!("its keys are {:?} and {:?}", types(0), types(1)));
+    }
+    join.residual.iter().try_for_each(|e| fits(e, &both))?;
+    match join.output.iter().find(|i| **i >= both.len()) {
+        Some(gone) => Err(format!("there is no column {gone}")),
+        None => Ok(join.output_types([&column_types(inputs[0]), &column_types(inputs[1])])),
     }
 }
 

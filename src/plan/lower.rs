@@ -7,7 +7,7 @@ use crate::connector::spec::{Source, SourceOutput, SourceType};
 use crate::data::Type;
 use crate::expr::remap;
 use crate::expr::{Aggregate, Expr};
-use crate::plan::bounds::bound;
+use crate::plan::bounds::{bound, join_bound};
 use crate::plan::logical::{self, NodeId, Op};
 use crate::plan::order::needs_seq;
 use crate::plan::patterns::delay_ns;
@@ -84,6 +84,13 @@ impl Lowering<'_> {
                 let keyed = self.keyed(id, keyed, lateness_ns);
                 physical::Op::Keyed { input: self.moved[*input], keyed }
             }
+            Op::Join { inputs, join, lateness_ns } => {
+                let lateness_ns = if inputs.iter().any(|i| self.may_be_late[*i]) { *lateness_ns } else { 0 };
+                output_delay_ns = join.delay_ns(lateness_ns);
+                let (state, bound) = (self.state(id, "join"), join_bound(join, lateness_ns));
+                let inputs = inputs.map(|i| self.moved[i]);
+                physical::Op::Join { inputs, join: join.clone(), state, lateness_ns, bound }
+            }
             Op::Enrich { input, table, lookup } => {
                 let (input, table) = (self.moved[*input], self.moved[*table]);
                 physical::Op::Enrich { input, table, lookup: lookup.clone(), state: self.state(id, "enrich") }
@@ -116,7 +123,7 @@ impl Lowering<'_> {
         Some(chain)
     }
 
-    /// The name of the next state of a kind in the stream of a node.
+    /// The next state of a kind of a node's stream.
     fn state(&mut self, id: NodeId, kind: &'static str) -> StateId {
         let stream = self.plan.nodes[id].stream.clone();
         let next = self.ordinals.entry((stream.clone(), kind)).or_insert(0);

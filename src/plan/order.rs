@@ -25,7 +25,8 @@ pub fn needs_seq(plan: &Plan) -> Vec<bool> {
                     needed[*input] |= needed[id];
                 }
             }
-            Op::Timer { .. } => {}
+            // Pairs have no rank, and which they are depends on no order.
+            Op::Join { .. } | Op::Timer { .. } => {}
         }
     }
     readers

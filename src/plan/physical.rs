@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::connector::spec::{Source, WatermarkStrategy};
 use crate::data::{DataType, Schema};
 use crate::expr::{Aggregate, Expr};
+use crate::join::Join;
 use crate::pattern::Pattern;
-use crate::plan::logical::fits;
+use crate::plan::logical::{fits, join_types};
 use crate::plan::patterns::pattern_types;
 pub use crate::sema::hir::Lookup;
 pub use crate::sema::hir::{LogLevel, SortKey, Target, Windows};
@@ -55,6 +56,8 @@ pub enum Op {
     Merge { inputs: Vec<NodeId> },
     /// A keyed stateful operator; the exchange by key is part of it.
     Keyed { input: NodeId, keyed: Keyed },
+    /// Pairs of rows of two inputs; the exchanges by the keys of both are part of it.
+    Join { inputs: [NodeId; 2], join: Join, state: StateId, lateness_ns: i64, bound: Bound },
     /// The rows that arrived too late for the stateful operator `of`; its event time is the row's place.
     Late { of: NodeId },
     /// Each row of the input with what the table has at the row's place; the exchange by `on` is part of it. Rows wait
@@ -144,6 +147,8 @@ pub enum Bound {
     Window { span_ns: i64 },
     /// Keys alive within a gap, `within` or lateness of so many ns.
     Within { span_ns: i64 },
+    /// Rows of so many ns of event time, of both inputs of a join.
+    Rows { span_ns: i64 },
     /// One entry per key, for ever.
     KeyCount,
     /// Nothing: `check` warns.
@@ -183,6 +188,7 @@ impl Plan {
         let node = &self.nodes[id];
         match &node.op {
             Op::Keyed { keyed, .. } => Some(keyed.state.name()),
+            Op::Join { state, .. } => Some(state.name()),
             Op::Enrich { state, .. } => Some(state.name()),
             Op::Timer { inputs, .. } if !inputs.is_empty() => {
                 let is_timer = |n: &&Node| matches!(n.op, Op::Timer { .. }) && n.stream == node.stream;
@@ -204,9 +210,12 @@ impl Plan {
                 return Err(place("its delay is negative".to_string()));
             }
             self.validate_op(node).map_err(place)?;
-            if let Op::Keyed { keyed: Keyed { state, .. }, .. } | Op::Enrich { state, .. } = &node.op
-                && !states.insert(state)
-            {
+            let state = match &node.op {
+                Op::Keyed { keyed, .. } => Some(&keyed.state),
+                Op::Join { state, .. } | Op::Enrich { state, .. } => Some(state),
+                Op::Source { .. } | Op::Chain { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => None,
+            };
+            if let Some(state) = state.filter(|state| !states.insert(*state)) {
                 return Err(place(format!("its state {state:?} is another's too")));
             }
         }
@@ -258,6 +267,7 @@ impl Plan {
                 }
                 Ok(())
             }
+            Op::Join { inputs, join, .. } => join_types(join, inputs.map(|i| &self.nodes[i].schema)).map(|_| ()),
             Op::Enrich { input, table, lookup, .. } => {
                 lookup.on.iter().try_for_each(|e| fits(e, &self.nodes[*input].schema))?;
                 let (given, width) = (&self.nodes[*table].schema, self.nodes[*input].schema.len());
@@ -281,6 +291,7 @@ impl Op {
             Op::Source { .. } => Vec::new(),
             Op::Chain { input, .. } | Op::Keyed { input, .. } => vec![*input],
             Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Join { inputs, .. } => inputs.to_vec(),
             Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],
         }

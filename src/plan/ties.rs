@@ -23,6 +23,7 @@ pub fn need_all_columns(plan: &Plan) -> Vec<bool> {
             Op::Source { .. }
             | Op::Step { .. }
             | Op::Merge { .. }
+            | Op::Join { .. }
             | Op::Enrich { .. }
             | Op::Late { .. }
             | Op::Timer { .. } => false,
@@ -140,12 +141,15 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
             Op::Source { .. }
             | Op::Step { .. }
             | Op::Merge { .. }
+            | Op::Join { .. }
             | Op::Enrich { .. }
             | Op::Late { .. }
             | Op::Timer { .. } => {
                 unreachable!("late rows are of a keyed node")
             }
         },
+        // A row may be in several pairs, which may be equal in the columns that are left of them.
+        Op::Join { .. } => Ways { may_repeat: true, ..Ways::beginning(None, id, columns(), true) },
         Op::Timer { .. } => Ways::beginning(None, id, columns(), false),
     }
 }

@@ -18,6 +18,7 @@ use crate::data::{DataType, Schema};
 use crate::diagnostic::Span;
 use crate::expr::Expr;
 use crate::expr::aggregate::AggregateFunction;
+use crate::join::Join;
 use crate::pattern::Pattern;
 
 pub use crate::sema::settings::{Backend, CheckpointOptions, Settings, StateOptions};
@@ -99,12 +100,37 @@ pub enum Source {
     Timer {
         period_ns: i64,
     },
+    /// Joins, each of the rows before and one input more.
+    Join(Joined),
     /// The rows too late for the first stateful operator of a stream; the fields are those of that
     /// operator's input that `columns` names.
     Late {
         of: StreamId,
         columns: Vec<usize>,
     },
+}
+
+/// A join of several inputs: one of two inputs for each input after the first.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub inputs: Vec<JoinInput>,
+    pub steps: Vec<JoinStep>,
+}
+
+#[derive(Clone, Debug)]
+pub struct JoinInput {
+    pub source: Source,
+    /// The source's fields, and the event time of its rows as the last column.
+    pub schema: Schema,
+}
+
+#[derive(Clone, Debug)]
+pub struct JoinStep {
+    /// `left_join within 10m`.
+    pub label: String,
+    pub join: Join,
+    /// Of the rows that come out, with all columns of the inputs up to here.
+    pub schema: Schema,
 }
 
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ pub mod fold;
 pub mod globals;
 pub mod hir;
 pub mod inputs;
+mod join;
 mod ops;
 pub mod parts;
 mod pattern;
@@ -239,6 +240,7 @@ impl<'a> Analyzer<'a, '_> {
                     .push(found.with_hint("give it a field of type `timestamp`, or a line `time: expression`"));
             }
             Source::Merge(inputs) => inputs.iter().for_each(|i| self.check_event_time(decl, &i.source, strategy, on)),
+            Source::Join(join) => join.inputs.iter().for_each(|i| self.check_event_time(decl, &i.source, strategy, on)),
             Source::Stream(_) | Source::Timer { .. } | Source::Late { .. } => {}
         }
     }
@@ -259,6 +261,7 @@ impl<'a> Analyzer<'a, '_> {
             Source::Event { scans: read, .. } => scans.extend(read),
             Source::Stream(id) => self.add_scans(&self.streams[*id].source, scans),
             Source::Merge(inputs) => inputs.iter().for_each(|i| self.add_scans(&i.source, scans)),
+            Source::Join(join) => join.inputs.iter().for_each(|i| self.add_scans(&i.source, scans)),
             Source::Timer { .. } | Source::Late { .. } => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::sema::ops::Origin;
 use crate::sema::pattern::Opening;
 use crate::sema::row::{Alias, Row};
 use crate::sema::typer::coerce;
-use crate::syntax::ast::{self, Element, ElementKind, Name, SourceKind, StreamOp};
+use crate::syntax::ast::{self, Element, ElementKind, JoinArg, Name, SourceKind, StreamOp};
 
 /// A source, the rows that it gives, and the operators that are left to read.
 pub(super) struct Start<'a> {
@@ -32,7 +32,7 @@ impl<'a> Analyzer<'a, '_> {
             && first.name.text == "late"
         {
             let (source, row) = self.late(name, first)?;
-            let origin = Origin { stateful: true, watermarked: false };
+            let origin = Origin { stateful: true, ..Origin::default() };
             return Some(Start { source, row, origin, ops: rest, pattern: None });
         }
         if let SourceKind::Named { name, alias } = &decl.source.kind
@@ -43,11 +43,14 @@ impl<'a> Analyzer<'a, '_> {
         if let Some(start) = self.pattern_stream(decl) {
             return start;
         }
+        if let Some(start) = self.joined_stream(decl) {
+            return start;
+        }
         let (source, row, origin) = self.start(decl.source)?;
         Some(Start { source, row, origin, ops: decl.ops, pattern: None })
     }
 
-    fn start(&mut self, source: &'a ast::Source) -> Option<(Source, Row, Origin)> {
+    pub(super) fn start(&mut self, source: &'a ast::Source) -> Option<(Source, Row, Origin)> {
         match &source.kind {
             SourceKind::Named { name, alias } => {
                 let (source, schema, origin) = self.named(name)?;
@@ -56,17 +59,22 @@ impl<'a> Analyzer<'a, '_> {
             SourceKind::From { event, args, alias } => {
                 let (ty, scans) = self.inputs.read(event, Some(args), &mut self.findings)?;
                 let row = row_as(self.inputs.types[ty].schema.clone(), alias.as_ref());
-                Some((Source::Event { ty, scans }, row, Origin { stateful: false, watermarked: true }))
+                Some((Source::Event { ty, scans }, row, Origin { watermarked: true, ..Origin::default() }))
             }
             SourceKind::Merge { inputs } => self.merge(inputs, source.span),
             SourceKind::Timer { period } => {
                 let mut constants = Constants { globals: self.globals, findings: &mut self.findings };
                 let period_ns = constants.duration(period, "the period of a timer")?;
                 let schema = Schema::new(vec![Field::new("n", Type::Int.required())]);
-                let origin = Origin { stateful: true, watermarked: false };
+                let origin = Origin { stateful: true, ..Origin::default() };
                 Some((Source::Timer { period_ns }, Row::new(schema), origin))
             }
-            SourceKind::Join { .. } => self.not_supported(source.span, "joins"),
+            SourceKind::Join { .. } => {
+                let message = "a join stands at the head of a stream";
+                let found = Diagnostic::error(codes::BAD_JOIN, source.span, message);
+                self.findings.push(found.with_hint("make it a stream of its own"));
+                None
+            }
             SourceKind::Pattern { .. } => self.not_supported(source.span, "patterns as a part of a source"),
         }
     }
@@ -90,7 +98,7 @@ impl<'a> Analyzer<'a, '_> {
         }
         let (ty, scans) = self.inputs.read(name, None, &mut self.findings)?;
         let schema = self.inputs.types[ty].schema.clone();
-        Some((Source::Event { ty, scans }, schema, Origin { stateful: false, watermarked: true }))
+        Some((Source::Event { ty, scans }, schema, Origin { watermarked: true, ..Origin::default() }))
     }
 
     /// The rows that came too late for a stream, in the fields of its first stateful operator's input.
@@ -108,6 +116,12 @@ impl<'a> Analyzer<'a, '_> {
         }
         let of = self.stream(decl)?;
         let stream = &self.streams[of];
+        if matches!(stream.source, Source::Join(_)) {
+            let message = format!("the rows that are late for the join `{}` are of several types", name.text);
+            let found = Diagnostic::error(codes::MISPLACED_LATE, op.span, message);
+            self.findings.push(found.with_hint("the report counts them; `.allowed_lateness(…)` waits for them"));
+            return None;
+        }
         let Some(first) = stream.ops.iter().position(|op| matches!(op.kind, OpKind::Keyed(_))) else {
             let message = format!("`{}` has no operator for which a row could be late", name.text);
             self.findings.push(Diagnostic::error(codes::MISPLACED_LATE, op.span, message));
@@ -137,7 +151,7 @@ impl<'a> Analyzer<'a, '_> {
                 Source::Event { .. } => false,
                 Source::Stream(id) => origins[*id].stateful,
                 Source::Merge(inputs) => inputs.iter().all(|i| in_order(&i.source, origins)),
-                Source::Timer { .. } | Source::Late { .. } => true,
+                Source::Timer { .. } | Source::Late { .. } | Source::Join(_) => true,
             }
         }
         in_order(&self.streams[stream].source, &self.origins)
@@ -174,6 +188,7 @@ impl<'a> Analyzer<'a, '_> {
         let origin = Origin {
             stateful: started.iter().any(|((_, _, o), _)| o.stateful),
             watermarked: started.iter().all(|((_, _, o), _)| o.watermarked),
+            ..Origin::default()
         };
         let inputs = started.into_iter().map(|((source, row, _), _)| {
             let projection = fields.iter().map(|f| merged_field(&row, f)).collect();
@@ -226,6 +241,7 @@ pub fn for_each_stream(source: &Source, visit: &mut dyn FnMut(StreamId)) {
         Source::Event { .. } | Source::Timer { .. } | Source::Late { .. } => {}
         Source::Stream(id) => visit(*id),
         Source::Merge(inputs) => inputs.iter().for_each(|i| for_each_stream(&i.source, visit)),
+        Source::Join(join) => join.inputs.iter().for_each(|i| for_each_stream(&i.source, visit)),
     }
 }
 
@@ -237,7 +253,11 @@ pub fn undeclared(globals: &Globals<'_>) -> BTreeSet<String> {
                 names.insert(name.text.clone());
             }
             SourceKind::Merge { inputs } => inputs.iter().for_each(|i| collect(i, names)),
-            SourceKind::Join { .. } | SourceKind::Timer { .. } => {}
+            SourceKind::Join { args, .. } => args.iter().for_each(|arg| match arg {
+                JoinArg::Input { source, .. } => collect(source, names),
+                JoinArg::Option(_) => {}
+            }),
+            SourceKind::Timer { .. } => {}
             SourceKind::Pattern { body } => collect_steps(body, names),
         }
     }

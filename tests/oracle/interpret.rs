@@ -6,6 +6,7 @@
 //! follows from it. Expressions and aggregates are those of the row-wise references. Nothing is shared
 //! with `dataflow`.
 
+mod join;
 mod pattern;
 mod table;
 
@@ -57,6 +58,9 @@ pub fn interpret(plan: &Plan, types: &[EventType], files: &[File], dir: &Path) -
                 let on_time = |row: &&Row| !is_late(keyed, *lateness_ns, row);
                 let rows: Vec<Row> = nodes[*input].iter().filter(on_time).cloned().collect();
                 keyed_rows(keyed, *lateness_ns, rows)
+            }
+            Op::Join { inputs, join, lateness_ns } => {
+                join::join_rows(join, *lateness_ns, inputs.map(|i| &nodes[i]), inputs.map(|i| &plan.nodes[i].schema))
             }
             Op::Enrich { input, table, lookup } => {
                 let Op::Keyed { input: of_table, keyed, lateness_ns } = &plan.nodes[*table].op else {

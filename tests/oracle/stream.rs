@@ -1,6 +1,7 @@
 //! Writes random streams: sources, chains of operators, expressions and aggregates over the fields
 //! that are there.
 
+mod join;
 mod pattern;
 mod table;
 
@@ -119,7 +120,7 @@ impl Writer {
             aggregated: false,
         };
         let with_late: Vec<Readable> = self.readable.iter().filter(|r| r.late.is_some()).cloned().collect();
-        match self.random.below(20) {
+        match self.random.below(24) {
             0..=2 if !with_late.is_empty() => {
                 let of = self.random.pick(&with_late).clone();
                 chain(format!("{}.late()", of.name), of.late.expect("chosen for it"), false)
@@ -136,6 +137,7 @@ impl Writer {
                 )
             }
             8..=12 => self.pattern(),
+            20..=23 => self.join(),
             _ => {
                 let of = self.random.pick(&self.readable).clone();
                 chain(of.name, of.fields, of.watermarked)

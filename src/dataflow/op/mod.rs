@@ -11,6 +11,7 @@ pub mod counters;
 pub mod distinct;
 pub mod driven;
 pub mod enrich;
+pub mod join;
 pub mod keeper;
 pub mod keyed;
 pub mod lanes;

@@ -18,6 +18,7 @@
 //! Paths are no part of an input. The files behind it are compared one by one.
 
 mod facts;
+mod join;
 mod pattern;
 mod rows;
 
@@ -58,6 +59,12 @@ pub fn definitions(plan: &Plan) -> Vec<StateDefinition> {
                 let (edge, schema) = (&edges[*input], &plan.nodes[*input].schema);
                 let state = of_keyed(edge, schema, keyed);
                 let out = edge_behind(edge, schema, keyed, &node.schema, &state);
+                states.push(state);
+                out
+            }
+            Op::Join { inputs, join, state, lateness_ns, .. } => {
+                let sides = inputs.map(|i| (&edges[i], &plan.nodes[i].schema));
+                let (state, out) = join::of_join(sides, join, state.name(), *lateness_ns, &node.schema);
                 states.push(state);
                 out
             }

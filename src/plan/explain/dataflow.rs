@@ -21,6 +21,15 @@ pub fn text(plan: &Plan) -> String {
                 let late = if keyed.keeps_late { ", late rows on a second output" } else { "" };
                 line(format!("{id}: {name}: exchange by key group, driven{late}"));
             }
+            Op::Join { join, .. } => {
+                for side in ["left", "right"] {
+                    line(format!(
+                        "{id}: {name} key: pipeline, encodes {} key columns of the {side} input",
+                        join.keys[0].len()
+                    ));
+                }
+                line(format!("{id}: {name}: two exchanges by key group, driven"));
+            }
             Op::Enrich { table, lookup, .. } => {
                 line(format!("{id}: {name} key: pipeline, encodes {} key columns", lookup.on.len()));
                 line(format!("{id}: {name}: exchange by key group, and behind {table}: driven, reads its versions"));

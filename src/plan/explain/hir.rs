@@ -100,6 +100,16 @@ fn source(program: &Program, from: &Source) -> String {
             let inputs: Vec<String> = inputs.iter().map(|i| source(program, &i.source)).collect();
             format!("merge({})", inputs.join(", "))
         }
+        Source::Join(joined) => {
+            let mut out = source(program, &joined.inputs[0].source);
+            let mut width = joined.inputs[0].schema.clone();
+            for (input, step) in joined.inputs[1..].iter().zip(&joined.steps) {
+                let what = logical::join_of(&step.join, [&width, &input.schema]);
+                out = format!("{what} of {out} and {}", source(program, &input.source));
+                width = step.schema.clone();
+            }
+            out
+        }
         Source::Timer { period_ns } => format!("timer({})", format_duration(*period_ns)),
         Source::Late { of, .. } => format!("{}.late()", program.streams[*of].name),
     }

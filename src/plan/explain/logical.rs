@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use crate::data::time::format_duration;
-use crate::data::{Schema, Value};
+use crate::data::{Field, Schema, Value};
 use crate::expr::Expr;
-use crate::plan::bounds::{bound, sentence};
+use crate::join::{Join, Reach};
+use crate::plan::bounds::{bound, join_bound, sentence};
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::{parts, pattern};
@@ -36,6 +37,14 @@ pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
                     writeln!(out, "   {detail}").expect("writing to a string");
                 }
             }
+        }
+        if let Op::Join { inputs, join, lateness_ns } = &node.op {
+            let lateness_ns = if inputs.iter().any(|i| late[*i]) { *lateness_ns } else { 0 };
+            let mut facts = format!("state: {}", sentence(&join_bound(join, lateness_ns), true, capacity));
+            if join.delay_ns(lateness_ns) > 0 {
+                facts += &format!("; delay {}", format_duration(join.delay_ns(lateness_ns)));
+            }
+            writeln!(out, "   {facts}").expect("writing to a string");
         }
         writeln!(out, "   -> {}", parts::columns(&node.schema)).expect("writing to a string");
     }
@@ -84,6 +93,9 @@ fn operator(plan: &Plan, node: &Node) -> String {
             format!("merge of {}", inputs.join(", "))
         }
         Op::Keyed { input, keyed, .. } => format!("{} of {input}", self::keyed(keyed, &plan.nodes[*input].schema)),
+        Op::Join { inputs, join, .. } => {
+            format!("{} of {}, {}", join_of(join, inputs.map(|i| &plan.nodes[i].schema)), inputs[0], inputs[1])
+        }
         Op::Enrich { input, table, lookup } => {
             let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
             format!("enrich of {input} from {table}: {}", self::lookup(lookup, of, from))
@@ -103,6 +115,35 @@ pub fn step(step: &Step, input: &Schema, output: &Schema) -> String {
         Step::Print { prefix, expr: e } => format!("print {prefix:?} {}", expr(e, input)),
         Step::Log { level, message } => format!("log {} {}", parts::level(*level), expr(message, input)),
     }
+}
+
+/// A join in a line.
+pub fn join_of(join: &Join, inputs: [&Schema; 2]) -> String {
+    let near = match join.reach {
+        Reach::Interval { before_ns, after_ns } if before_ns == after_ns => {
+            format!("within {}", format_duration(after_ns))
+        }
+        Reach::Interval { before_ns, after_ns } => {
+            format!("up to {} before and {} after", format_duration(before_ns), format_duration(after_ns))
+        }
+        Reach::Window { size_ns, offset_ns: 0 } => format!("in windows of {}", format_duration(size_ns)),
+        Reach::Window { size_ns, offset_ns } => {
+            format!("in windows of {} at {}", format_duration(size_ns), format_duration(offset_ns))
+        }
+    };
+    let mut out = format!("{} {near}", join.name());
+    let equal = |(l, r)| format!("{} == {}", expr(l, inputs[0]), expr(r, inputs[1]));
+    let keys: Vec<String> = join.keys[0].iter().zip(&join.keys[1]).map(equal).collect();
+    if !keys.is_empty() {
+        out += &format!(" by {}", keys.join(", "));
+    }
+    if let Some(residual) = &join.residual {
+        let side = |side: usize| {
+            inputs[side].fields.iter().map(move |f| Field { name: format!("{side}.{}", f.name), ..f.clone() })
+        };
+        out += &format!(" where {}", expr(residual, &Schema::new(side(0).chain(side(1)).collect())));
+    }
+    out
 }
 
 pub fn keyed(keyed: &Keyed, input: &Schema) -> String {

@@ -77,6 +77,10 @@ pub fn operator(plan: &Plan, node: &Node) -> String {
             format!("merge of {}", inputs.join(", "))
         }
         Op::Keyed { input, keyed } => format!("{} of {input}", kind(keyed, &plan.nodes[*input].schema)),
+        Op::Join { inputs, join, .. } => {
+            let what = logical::join_of(join, inputs.map(|i| &plan.nodes[i].schema));
+            format!("{what} of {}, {}", inputs[0], inputs[1])
+        }
         Op::Enrich { input, table, lookup, .. } => {
             let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
             format!("enrich of {input} from {table}: {}", logical::lookup(lookup, of, from))
@@ -129,6 +133,22 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
                 lines.extend(pattern::details(pattern, &keyed.key, schema, &node.schema));
             }
             lines
+        }
+        Op::Join { inputs, join, state, lateness_ns, bound } => {
+            let by = |side: usize| parts::exprs(&join.keys[side], &plan.nodes[inputs[side]].schema);
+            let exchange = match join.keys[0].is_empty() {
+                true => "to one worker".to_string(),
+                false => format!("exchange by {} and by {}", by(0), by(1)),
+            };
+            let mut facts = vec![
+                exchange,
+                format!("state {}", state.name()),
+                format!("bounded by {}", sentence(bound, true, capacity)),
+            ];
+            if *lateness_ns != 0 {
+                facts.push(format!("lateness {}", format_duration(*lateness_ns)));
+            }
+            vec![facts.join("; ")]
         }
         Op::Enrich { input, lookup, state, .. } => {
             let key = parts::exprs(&lookup.on, &plan.nodes[*input].schema);

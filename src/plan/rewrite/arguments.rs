@@ -41,7 +41,12 @@ pub fn arguments(mut plan: Plan) -> Plan {
                     }
                 }
             }
-            Op::Source { .. } | Op::Step { .. } | Op::Merge { .. } | Op::Enrich { .. } | Op::Timer { .. } => {}
+            Op::Source { .. }
+            | Op::Step { .. }
+            | Op::Merge { .. }
+            | Op::Join { .. }
+            | Op::Enrich { .. }
+            | Op::Timer { .. } => {}
         }
         let new = out.push(node);
         out.moved.push(new);

@@ -31,6 +31,7 @@ pub fn fold_constants(mut plan: Plan) -> Plan {
                     pattern.steps.iter_mut().for_each(simplify_condition);
                 }
             }
+            Op::Join { join, .. } => join.map(&mut |e, _| simplified(e)),
             Op::Enrich { lookup, .. } => lookup.on.iter_mut().for_each(change),
             Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => {}
         }

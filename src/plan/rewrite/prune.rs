@@ -96,6 +96,19 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
                 let read = columns.iter().filter_map(|c| c.checked_sub(width)).map(|field| lookup.fields[field].0);
                 needed[*table].get_or_insert_default().extend(read);
             }
+            Op::Join { inputs, join, .. } => {
+                let left_width = plan.nodes[inputs[0]].schema.len();
+                let mut read: BTreeSet<usize> = columns.iter().map(|c| join.output[*c]).collect();
+                join.residual.iter().for_each(|e| add_columns(e, &mut read));
+                for (side, input) in inputs.iter().enumerate() {
+                    let into = needed[*input].get_or_insert_default();
+                    join.keys[side].iter().for_each(|e| add_columns(e, into));
+                    into.extend(read.iter().filter_map(|c| match side {
+                        0 => Some(*c).filter(|c| *c < left_width),
+                        _ => c.checked_sub(left_width),
+                    }));
+                }
+            }
             Op::Late { of } => {
                 needed[*of].get_or_insert_default();
                 if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
@@ -190,6 +203,17 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 let (before, of_table) = (&columns[*input], &columns[*table]);
                 (*input, *table) = (out.moved[*input], operators[*table]);
                 enriched(lookup, &mut node.schema, wanted, before, of_table, &out.nodes[*input].schema)
+            }
+            Op::Join { inputs, join, .. } => {
+                let old_left_width = columns[inputs[0]].len();
+                let moved = inputs.map(|i| &columns[i]);
+                let kept: Vec<usize> = wanted.iter().copied().collect();
+                let gone = select(&mut node.schema, &kept);
+                join.output = kept.iter().map(|c| join.output[*c]).collect();
+                let place = |side: usize| move |i: usize| moved[side][i].expect("a column that is read is kept");
+                *inputs = inputs.map(|i| out.moved[i]);
+                join.moved(old_left_width, [&place(0), &place(1)], out.nodes[inputs[0]].schema.len());
+                gone
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];

@@ -36,7 +36,8 @@ fn movable(plan: &Plan, id: NodeId) -> bool {
             Step::Print { .. } | Step::Log { .. } => false,
         },
         Op::Merge { .. } => true,
-        Op::Source { .. } | Op::Keyed { .. } | Op::Enrich { .. } | Op::Late { .. } | Op::Timer { .. } => false,
+        Op::Source { .. } | Op::Keyed { .. } | Op::Join { .. } | Op::Enrich { .. } => false,
+        Op::Late { .. } | Op::Timer { .. } => false,
     }
 }
 
@@ -78,6 +79,7 @@ fn move_below(node: &mut Node, predicate: &Expr, filter: &Node, out: &mut Rebuil
         Op::Step { step: Step::Print { .. } | Step::Log { .. }, .. }
         | Op::Source { .. }
         | Op::Keyed { .. }
+        | Op::Join { .. }
         | Op::Enrich { .. }
         | Op::Late { .. }
         | Op::Timer { .. } => unreachable!("the filter is not movable"),

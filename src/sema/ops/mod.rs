@@ -74,6 +74,8 @@ pub struct Origin {
     pub stateful: bool,
     /// Whether the rows come, through stateless operators only, from an input with a watermark.
     pub watermarked: bool,
+    /// Whether the stream's source itself waits for late rows.
+    pub judges: bool,
 }
 
 /// A stream while its operators are read.
@@ -198,7 +200,11 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
                 self.error(codes::BAD_TREND, op.span, message);
                 None
             }
-            "on" => self.not_supported(op, "joins are"),
+            "on" => {
+                let message = "`.on` is the condition of a join, and stands directly behind one";
+                self.error(codes::BAD_JOIN, op.span, message);
+                None
+            }
             _ => self.unknown(op),
         }
     }
@@ -357,7 +363,8 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     /// What the chain's readers see behind it.
     pub fn end(&self) -> Origin {
         let stateful = self.stateful();
-        Origin { stateful, watermarked: self.origin.watermarked && !stateful && !self.enriched() }
+        let watermarked = self.origin.watermarked && !stateful && !self.enriched();
+        Origin { stateful, watermarked, judges: false }
     }
 
     pub(super) fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {

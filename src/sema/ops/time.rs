@@ -166,10 +166,10 @@ impl<'a> Chain<'a, '_, '_> {
     pub fn settled_lateness(&mut self) -> i64 {
         let Some((ns, span)) = self.lateness else { return self.lateness_unsaid };
         let own = self.ops.iter().any(|op| matches!(op.kind, crate::sema::hir::OpKind::Keyed(_)));
-        if !own {
+        if !own && !self.origin.judges {
             let message = "the stream has no operator that could wait for late rows";
             self.error(codes::UNUSED_LATENESS, span, message);
-        } else if self.origin.stateful {
+        } else if self.origin.stateful && !self.origin.judges {
             let message = "no row can be late here: the stream's source gives its rows in order of time";
             let found = Diagnostic::warning(codes::NO_LATE_ROWS, span, message);
             self.findings.push(found.with_hint("allow lateness in the stream that reads the input"));

@@ -140,6 +140,7 @@ fn join(read: Vec<Read<'_>>, key_types: &[DataType], key: &[KeyPart<'_>]) -> Inp
     let origin = Origin {
         stateful: read.iter().any(|r| r.origin.stateful),
         watermarked: read.iter().all(|r| r.origin.watermarked),
+        ..Origin::default()
     };
     let views = read.iter().zip(&columns).map(|(r, of)| view(r, of, &fields, first, &names)).collect();
     let inputs = read.into_iter().zip(&columns).enumerate();

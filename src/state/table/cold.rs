@@ -36,6 +36,12 @@ impl SubKey for () {
     fn write(self, _: &mut Vec<u8>) {}
 }
 
+impl SubKey for i64 {
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend(self.to_be_bytes());
+    }
+}
+
 impl SubKey for (i64, i64) {
     fn write(self, out: &mut Vec<u8>) {
         out.extend(self.0.to_be_bytes());

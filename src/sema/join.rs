@@ -1,0 +1,377 @@
+//! `join(A as a, B as b on a.k == b.k, within: 10m)` and its kin: from inputs, conditions and bounds to joins of two
+//! inputs each, the first of which reads two inputs of the program and every other the rows of the one before.
+//!
+//! A condition is a conjunction. What of it compares a value of the newest input with one of those before becomes the
+//! key by which rows are brought together; the rest is tried on each pair.
+
+use std::collections::BTreeSet;
+
+use crate::data::time::format_duration;
+use crate::data::{DataType, Field, Schema, Type};
+use crate::diagnostic::{Diagnostic, Span, codes, nearest};
+use crate::expr::{BinaryOp, Expr, add_columns};
+use crate::join::{Join, Reach};
+use crate::sema::Analyzer;
+use crate::sema::arguments::{Arguments, Constants, Takes};
+use crate::sema::globals::StreamDecl;
+use crate::sema::hir::{JoinInput, JoinStep, Joined, Source};
+use crate::sema::ops::Origin;
+use crate::sema::parts::{TIME, joined};
+use crate::sema::row::{Alias, Row};
+use crate::sema::source::Start;
+use crate::sema::typer::{Place, Typer};
+use crate::syntax::ast::{self, Arg, JoinArg, Name, SourceKind, StreamOp};
+
+/// The options of a join.
+const OPTIONS: [&str; 3] = ["within", "after", "before"];
+
+/// An input as it is written, and what is known of it.
+struct Input<'a> {
+    source: Source,
+    alias: Alias,
+    schema: Schema,
+    on: Option<&'a ast::Expr>,
+    span: Span,
+}
+
+/// A join as it is written.
+struct Written<'a> {
+    keyword: &'a Name,
+    span: Span,
+    inputs: Vec<Input<'a>>,
+    /// `.on(…)`: over all inputs.
+    on: Option<&'a ast::Expr>,
+    reach: Reach,
+    /// `within 10m`.
+    bound: String,
+}
+
+impl<'a> Analyzer<'a, '_> {
+    /// The joined rows that a stream begins with, if it does.
+    pub(super) fn joined_stream(&mut self, decl: &StreamDecl<'a>) -> Option<Option<Start<'a>>> {
+        let SourceKind::Join { keyword, args } = &decl.source.kind else { return None };
+        let (on, window, rest) = leading(decl.ops, args);
+        Some(self.written_join(keyword, args, decl.source.span, on, window).and_then(|written| {
+            let (source, row) = self.steps(written)?;
+            let origin = Origin { stateful: true, watermarked: false, judges: true };
+            Some(Start { source, row, origin, ops: rest, pattern: None })
+        }))
+    }
+
+    fn written_join(
+        &mut self,
+        keyword: &'a Name,
+        args: &'a [JoinArg],
+        span: Span,
+        on: Option<&'a StreamOp>,
+        window: Option<&'a StreamOp>,
+    ) -> Option<Written<'a>> {
+        let (mut inputs, mut options) = (Vec::new(), Vec::new());
+        for arg in args {
+            match arg {
+                JoinArg::Input { source, on } => inputs.push(self.input(source, on.as_ref())),
+                JoinArg::Option(arg) => options.push(arg),
+            }
+        }
+        let bound = self.reach(keyword, span, &options, window);
+        let on = match on {
+            Some(op) => {
+                let takes = Takes { positional: (1, 1), named: &[] };
+                let code = codes::BAD_OPERATOR_ARGUMENTS;
+                let args = Arguments::read("`.on`", op.span, &op.args, &takes, code, &mut self.findings)?;
+                Some(&args.positional[0].value)
+            }
+            None => None,
+        };
+        let inputs: Vec<Input<'a>> = inputs.into_iter().collect::<Option<_>>()?;
+        let (reach, bound) = bound?;
+        if inputs.len() < 2 {
+            let message = format!("`{}` has fewer than two inputs", keyword.text);
+            self.findings.push(Diagnostic::error(codes::BAD_JOIN, span, message));
+            return None;
+        }
+        for (i, input) in inputs.iter().enumerate() {
+            if inputs[..i].iter().any(|other| other.alias.name == input.alias.name) {
+                let message = format!("two inputs of the join are called `{}`", input.alias.name);
+                let found = Diagnostic::error(codes::BAD_JOIN, input.span, message);
+                self.findings.push(found.with_hint(format!("`{0} as …` gives one another name", input.alias.name)));
+                return None;
+            }
+        }
+        if let Some(on) = inputs[0].on {
+            let message = "a condition stands behind the second input or a later one";
+            self.findings.push(Diagnostic::error(codes::BAD_JOIN, on.span, message));
+            return None;
+        }
+        Some(Written { keyword, span, inputs, on, reach, bound })
+    }
+
+    fn input(&mut self, source: &'a ast::Source, on: Option<&'a ast::Expr>) -> Option<Input<'a>> {
+        let name = match &source.kind {
+            SourceKind::Named { name, .. } => name,
+            SourceKind::From { event, .. } => event,
+            SourceKind::Merge { .. }
+            | SourceKind::Join { .. }
+            | SourceKind::Timer { .. }
+            | SourceKind::Pattern { .. } => {
+                let message = "an input of a join is an event type or a stream";
+                let found = Diagnostic::error(codes::BAD_JOIN, source.span, message);
+                self.findings.push(found.with_hint("make it a stream of its own, and join that"));
+                return None;
+            }
+        };
+        let (read, row, _) = self.start(source)?;
+        let implied = || Alias { name: name.text.clone(), span: name.span, used: true.into() };
+        let alias = row.alias.unwrap_or_else(implied);
+        let mut schema = row.schema;
+        schema.fields.push(Field::new(TIME, Type::Timestamp.required()));
+        Some(Input { source: read, alias, schema, on, span: source.span })
+    }
+
+    /// What bounds the join in time, and how it is called.
+    fn reach(
+        &mut self,
+        keyword: &Name,
+        span: Span,
+        options: &[&'a Arg],
+        window: Option<&'a StreamOp>,
+    ) -> Option<(Reach, String)> {
+        if let Some(op) = window {
+            return self.join_window(op);
+        }
+        let mut given = [None, None, None];
+        let mut sound = true;
+        for option in options {
+            let Some(name) = &option.name else { continue };
+            let Some(known) = OPTIONS.iter().position(|o| *o == name.text) else {
+                let message = format!("`{}` has no option `{}`", keyword.text, name.text);
+                let found = Diagnostic::error(codes::BAD_JOIN, name.span, message);
+                self.findings.push(match nearest(&name.text, OPTIONS) {
+                    Some(near) => found.with_hint(format!("did you mean `{near}`?")),
+                    None => found.with_hint(format!("it knows {}", OPTIONS.join(", "))),
+                });
+                sound = false;
+                continue;
+            };
+            if given[known].is_some() {
+                let message = format!("`{}` is given twice", name.text);
+                self.findings.push(Diagnostic::error(codes::GIVEN_TWICE, name.span, message));
+                sound = false;
+            }
+            let mut constants = Constants { globals: self.globals, findings: &mut self.findings };
+            let ns = constants.duration_or_zero(&option.value, &format!("`{}`", name.text));
+            sound &= ns.is_some();
+            given[known] = Some((ns.unwrap_or(0), name.span));
+        }
+        if !sound {
+            return None;
+        }
+        match given {
+            [Some((ns, _)), None, None] => {
+                let reach = Reach::Interval { before_ns: ns, after_ns: ns };
+                Some((reach, format!("within {}", format_duration(ns))))
+            }
+            [None, None, None] => {
+                let message = format!("nothing says how far apart in time the rows of `{}` may be", keyword.text);
+                let found = Diagnostic::error(codes::NO_JOIN_BOUND, span, message);
+                let hint = "`within: 10m` bounds it, or `.window(5m)` behind the join; see also `after:` and `before:`";
+                self.findings.push(found.with_hint(hint));
+                None
+            }
+            [Some(_), Some((_, other)), _] | [Some(_), None, Some((_, other))] => {
+                let message = "`within` bounds both directions, `after` and `before` one each: give either";
+                self.findings.push(Diagnostic::error(codes::GIVEN_TWICE, other, message));
+                None
+            }
+            [None, after, before] => {
+                let (after_ns, before_ns) = (after.map_or(0, |a| a.0), before.map_or(0, |b| b.0));
+                let bound = format!("after {} before {}", format_duration(after_ns), format_duration(before_ns));
+                Some((Reach::Interval { before_ns, after_ns }, bound))
+            }
+        }
+    }
+
+    fn join_window(&mut self, op: &'a StreamOp) -> Option<(Reach, String)> {
+        let takes = Takes { positional: (1, 1), named: &["offset"] };
+        let code = codes::BAD_OPERATOR_ARGUMENTS;
+        let what = "the `.window` of a join, which is a tumbling one,";
+        let args = Arguments::read(what, op.span, &op.args, &takes, code, &mut self.findings)?;
+        let mut constants = Constants { globals: self.globals, findings: &mut self.findings };
+        let size_ns = constants.duration(&args.positional[0].value, "the size of a join's window")?;
+        let offset_ns = match args.get("offset") {
+            Some(e) => constants.duration_or_zero(e, "the offset of a window")?.rem_euclid(size_ns),
+            None => 0,
+        };
+        let offset = if offset_ns == 0 { String::new() } else { format!(" offset {}", format_duration(offset_ns)) };
+        Some((Reach::Window { size_ns, offset_ns }, format!("window {}{offset}", format_duration(size_ns))))
+    }
+
+    /// The joins of two inputs each, and the rows of the last.
+    fn steps(&mut self, written: Written<'a>) -> Option<(Source, Row)> {
+        let Written { keyword, span, inputs, on, reach, bound } = written;
+        let keeps = match keyword.text.as_str() {
+            "left_join" => [true, false],
+            "right_join" => [false, true],
+            "full_join" => [true, true],
+            _ => [false, false],
+        };
+        let all: Vec<(Alias, Schema)> = inputs.iter().map(|i| (i.alias.clone(), i.schema.clone())).collect();
+        let of_all = match on {
+            Some(on) => self.conjuncts(&all, on, &all)?,
+            None => Vec::new(),
+        };
+        let mut so_far: Vec<(Alias, Schema)> = vec![all[0].clone()];
+        let (mut steps, mut sound) = (Vec::new(), true);
+        for (i, input) in inputs.iter().enumerate().skip(1) {
+            let left_width: usize = so_far.iter().map(|(_, s)| s.len()).sum();
+            let width = left_width + input.schema.len();
+            so_far.push(all[i].clone());
+            let own = match input.on {
+                Some(on) => self.conjuncts(&so_far, on, &all),
+                None => Some(Vec::new()),
+            };
+            let Some(mut conditions) = own else {
+                sound = false;
+                continue;
+            };
+            // What `.on` asks belongs to the first join that has all it reads.
+            conditions.extend(of_all.iter().filter(|e| in_step(e, left_width, width, i == 1)).cloned());
+            let (keys, residual) = apart(conditions, left_width);
+            if keys[0].is_empty() && keyword.text != "cross_join" {
+                let place = input.on.map_or(span, |on| on.span);
+                self.no_equality(keyword, input, place);
+                sound = false;
+                continue;
+            }
+            if keeps[0] {
+                make_nullable(&mut so_far[i..]);
+            }
+            if keeps[1] {
+                make_nullable(&mut so_far[..i]);
+            }
+            let schema = joined(&so_far).schema;
+            let join = Join { keeps, keys, reach, residual, output: (0..width).collect() };
+            steps.push(JoinStep { label: format!("{} {bound}", keyword.text), join, schema });
+        }
+        let inputs = inputs.into_iter().map(|i| JoinInput { source: i.source, schema: i.schema }).collect();
+        for ((alias, _), (told, _)) in so_far.iter().zip(&all) {
+            alias.used.set(told.used.get());
+        }
+        let row = joined(&so_far);
+        sound.then_some((Source::Join(Joined { inputs, steps }), row))
+    }
+
+    fn no_equality(&mut self, keyword: &Name, input: &Input<'_>, place: Span) {
+        let name = &input.alias.name;
+        let message = format!("no equality connects `{name}` with the inputs before it");
+        let found = Diagnostic::error(codes::NO_EQUALITY, place, message);
+        let hint = match keyword.text.as_str() {
+            "join" => {
+                format!("write one, as in `on other.key == {name}.key`, or `cross_join` for all pairs in its time")
+            }
+            _ => format!("write one, as in `on other.key == {name}.key`"),
+        };
+        self.findings.push(found.with_hint(hint));
+    }
+
+    /// The parts of a condition over these inputs.
+    fn conjuncts(&mut self, inputs: &[(Alias, Schema)], on: &ast::Expr, all: &[(Alias, Schema)]) -> Option<Vec<Expr>> {
+        let row = joined(inputs);
+        let typed =
+            Typer::new(self.globals, Place::Row(&row), &mut self.findings).condition(on, "the condition of a join");
+        for (part, (alias, _)) in row.parts.iter().zip(all) {
+            alias.used.set(alias.used.get() || part.alias.used.get());
+        }
+        let typed = typed?;
+        if reads_time(&typed) {
+            let ways: Vec<String> = inputs.iter().map(|(a, _)| format!("`{}.event_time`", a.name)).collect();
+            let message = "`event_time` is ambiguous: each input of the join has its own";
+            let found = Diagnostic::error(codes::AMBIGUOUS_NAME, on.span, message);
+            self.findings.push(found.with_hint(format!("say which one: {}", ways.join(" or "))));
+            return None;
+        }
+        Some(match typed {
+            Expr::And(parts) => flat(parts),
+            one => vec![one],
+        })
+    }
+}
+
+/// `.on(…)` and `.window(…)` directly behind a join, and the operators after them. A join that has a bound of its own
+/// has no window: one that follows is that of an aggregate.
+fn leading<'a>(ops: &'a [StreamOp], args: &[JoinArg]) -> (Option<&'a StreamOp>, Option<&'a StreamOp>, &'a [StreamOp]) {
+    let (mut on, mut window, mut rest) = (None, None, ops);
+    let is_bounded = args.iter().any(|arg| matches!(arg, JoinArg::Option(_)));
+    while let Some((first, others)) = rest.split_first() {
+        match first.name.text.as_str() {
+            "on" if on.is_none() => on = Some(first),
+            "window" if window.is_none() && !is_bounded => window = Some(first),
+            _ => break,
+        }
+        rest = others;
+    }
+    (on, window, rest)
+}
+
+fn flat(parts: Vec<Expr>) -> Vec<Expr> {
+    let nested = |e| match e {
+        Expr::And(parts) => flat(parts),
+        e => vec![e],
+    };
+    parts.into_iter().flat_map(nested).collect()
+}
+
+fn columns(e: &Expr) -> BTreeSet<usize> {
+    let mut columns = BTreeSet::new();
+    add_columns(e, &mut columns);
+    columns
+}
+
+/// Whether a condition over all inputs belongs to the join that adds the columns from `left_width` to `width`.
+fn in_step(e: &Expr, left_width: usize, width: usize, is_first: bool) -> bool {
+    match columns(e).last() {
+        Some(last) => *last < width && (*last >= left_width || is_first),
+        None => is_first,
+    }
+}
+
+/// The equalities between the two sides as keys, and the rest as one condition.
+fn apart(conditions: Vec<Expr>, left_width: usize) -> ([Vec<Expr>; 2], Option<Expr>) {
+    let (mut keys, mut rest) = ([Vec::new(), Vec::new()], Vec::new());
+    for condition in conditions {
+        match sides(&condition, left_width) {
+            Some([left, right]) => {
+                keys[0].push(left);
+                keys[1].push(crate::expr::remap(right, &|i| i - left_width));
+            }
+            None => rest.push(condition),
+        }
+    }
+    let residual = if rest.len() > 1 { Some(Expr::And(rest)) } else { rest.pop() };
+    (keys, residual)
+}
+
+/// The two sides of an equality between the left input and the right one.
+fn sides(e: &Expr, left_width: usize) -> Option<[Expr; 2]> {
+    let Expr::Binary { op: BinaryOp::Equal, left, right, .. } = e else { return None };
+    let is_left = |e: &Expr| columns(e).last().is_some_and(|last| *last < left_width);
+    let is_right = |e: &Expr| columns(e).first().is_some_and(|first| *first >= left_width);
+    match (&**left, &**right) {
+        (l, r) if is_left(l) && is_right(r) => Some([l.clone(), r.clone()]),
+        (r, l) if is_left(l) && is_right(r) => Some([l.clone(), r.clone()]),
+        (_, _) => None,
+    }
+}
+
+fn make_nullable(inputs: &mut [(Alias, Schema)]) {
+    for field in inputs.iter_mut().flat_map(|(_, schema)| &mut schema.fields) {
+        field.data_type = DataType { nullable: true, ..field.data_type.clone() };
+    }
+}
+
+/// Whether an expression reads the time or the place of the row itself.
+fn reads_time(e: &Expr) -> bool {
+    let mut found = matches!(e, Expr::EventTime | Expr::Place);
+    e.for_each_child(&mut |child| found |= reads_time(child));
+    found
+}
