@@ -67,6 +67,7 @@ bench: build
 	python3 benches/compare.py "$(VARPULIS)"
 	python3 benches/state.py --only incremental "$(VARPULIS)"
 	cargo bench --locked --bench patterns
+	cargo bench --locked --bench joins
 	cargo bench --locked --bench tables
 	python3 benches/patterns.py "$(VARPULIS)"
 

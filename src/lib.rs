@@ -11,6 +11,7 @@
 //! - [`connector`]: how rows come in and go out: transports and formats.
 //! - [`dataflow`]: the timely graph: timestamp, driver, exchange, operators.
 //! - [`expr`]: typed expressions, the evaluator, functions and aggregates.
+//! - [`join`]: joins of two inputs: what they pair, and the rows that they hold.
 //! - [`pattern`]: sequence patterns: tree, automaton, matcher.
 //! - [`checkpoint`]: how state becomes durable, and how a run begins again from it.
 //! - [`persistence`]: the public face of stores and checkpoints.

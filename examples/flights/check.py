@@ -175,10 +175,27 @@ QUERIES = {
                 and (w.wind_gust is null or w.wind_gust <= 34.5))
         order by _time, airport, scheduled, carrier, flight || '}'
     """},
+    # Joins. Rows that agree in time are in the order of their text.
+    "joins/turnarounds": {"Turnarounds": """
+        with leg as (
+            select *, row_number() over (partition by tailnum order by t, pos) as n from on_time where tailnum is not null
+        )
+        select greatest(a.t, b.t) as _time, a.tailnum, a.n, a.t as scheduled, a.origin || '-' || a.dest as route,
+               b.t as next, b.origin || '-' || b.dest as next_route
+        from leg a left join leg b on a.tailnum = b.tailnum and a.n + 1 = b.n and b.t between a.t and a.t + 12 * {h}
+        order by _time, a.tailnum, a.n || ','
+    """},
+    "joins/gusty_departures": {"GustyDepartures": """
+        with gust as (select * from weather where wind_gust > 34.5)
+        select greatest(g.t, f.t) as _time, g.origin as airport, g.wind_gust as gust, g.t as measured, f.carrier, f.flight,
+               f.dep_delay as delay
+        from gust g left join on_time f on g.origin = f.origin and f.dep_delay >= 30 and f.t between g.t and g.t + {h}
+        order by _time, airport, gust, measured, carrier, f.flight || ',', f.dep_delay || '}'
+    """},
 }
-WITH_WEATHER = {"windy_days", "weather_at_departure", "patterns/gusts_stay"}
+WITH_WEATHER = {"windy_days", "weather_at_departure", "patterns/gusts_stay", "joins/gusty_departures"}
 WITH_PLANES = {"fleet"}
-TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled", "since", "observed"}
+TIMES = {"_time", "hour", "day", "until", "start", "end", "scheduled", "since", "next", "measured", "observed"}
 # Columns whose last bits the language leaves open.
 ROUNDED = {"spread"}
 # Columns that SQL gives as the list of terms, because its own float sums depend on the order.

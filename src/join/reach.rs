@@ -58,7 +58,7 @@ impl Reach {
     pub fn pane(&self, pane_ns: i64, time: i64) -> i64 {
         let offset_ns = self.offset_ns();
         let from = time.saturating_sub(offset_ns);
-        (from - from.rem_euclid(pane_ns)).saturating_add(offset_ns)
+        from.saturating_sub(from.rem_euclid(pane_ns)).saturating_add(offset_ns)
     }
 
     /// The first and the last time that rows may have to be paired with a row of `side` at `time`.
@@ -141,6 +141,8 @@ mod tests {
         assert_eq!(HOUR.range(0, 950).1, 1000);
         assert_eq!(HOUR.settled(0, i64::MAX), i64::MAX);
         assert_eq!((WINDOW.settled(0, 229), WINDOW.settled(0, 230)), (130, 230));
+        // Before there is a watermark.
+        assert!(WINDOW.settled(0, i64::MIN) < -1_000_000 && HOUR.settled(1, i64::MIN) == i64::MIN);
     }
 
     #[test]

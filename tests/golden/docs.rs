@@ -19,7 +19,8 @@ use std::path::Path;
 use crate::diff;
 use crate::process;
 
-const DOCUMENTS: [&str; 5] = ["docs/language.md", "docs/patterns.md", "docs/state.md", "docs/tables.md", "README.md"];
+const DOCUMENTS: [&str; 6] =
+    ["docs/joins.md", "docs/language.md", "docs/patterns.md", "docs/state.md", "docs/tables.md", "README.md"];
 
 /// The list that `varpulis functions` prints, as a document.
 const FUNCTIONS: &str = "docs/functions.md";

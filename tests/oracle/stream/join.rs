@@ -13,7 +13,7 @@ impl Writer {
         let mut conditions: Vec<Option<String>> = vec![None];
         let mut has_equality = true;
         for i in 1..count {
-            let condition = self.condition(&inputs, i);
+            let condition = self.pairing(&inputs, i);
             has_equality &= condition.is_some();
             conditions.push(condition);
         }
@@ -59,7 +59,7 @@ impl Writer {
     }
 
     /// Equalities between input `i` and those before, and possibly more.
-    fn condition(&mut self, inputs: &[Readable], i: usize) -> Option<String> {
+    fn pairing(&mut self, inputs: &[Readable], i: usize) -> Option<String> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (j, before) in inputs[..i].iter().enumerate() {
             for (l, r) in before.fields.iter().flat_map(|l| inputs[i].fields.iter().map(move |r| (l, r))) {

@@ -114,6 +114,9 @@ impl Joins {
 
     /// The rows that are not late; the others are counted.
     fn on_time(&self, batch: Batch) -> Batch {
+        if batch.at.is_none() {
+            return batch;
+        }
         let (places, mut kept) = (batch.places(), Vec::with_capacity(batch.len()));
         for row in 0..batch.len() {
             match self.reach.lateness(batch.time[row], places[row], self.lateness_ns) {
@@ -144,7 +147,7 @@ impl Joins {
     /// Enters the rows of a batch, all of which have keys, and finds what they are paired with.
     fn enter(&mut self, side: usize, batch: &Batch, out: &mut dyn Outlet<Batch>) {
         let keys = batch.keys.clone().expect("rows are keyed before a join");
-        let panes: Vec<i64> = batch.time.iter().map(|t| self.reach.pane(self.pane_ns, *t)).collect();
+        let panes = self.panes_of(&batch.time);
         self.slots.clear();
         let mut from = 0;
         for of_pane in panes.chunk_by(|a, b| a == b) {
@@ -182,6 +185,18 @@ impl Joins {
         self.send_pairs(side, out);
     }
 
+    /// The panes of rows, most of which lie in that of the row before.
+    fn panes_of(&self, times: &[i64]) -> Vec<i64> {
+        let mut pane: Option<i64> = None;
+        let mut pane_of = |time: i64| {
+            let known = pane.filter(|start| *start <= time && time < start.saturating_add(self.pane_ns));
+            let start = known.unwrap_or_else(|| self.reach.pane(self.pane_ns, time));
+            pane = Some(start);
+            start
+        };
+        times.iter().map(|time| pane_of(*time)).collect()
+    }
+
     fn hold(&mut self, side: usize, slot: u32, row: HeldRow) {
         let held = &mut self.held[slot as usize][side];
         let before = held.bytes();
@@ -203,7 +218,8 @@ impl Joins {
         find: impl Fn(&Table<i64>, i64) -> Option<u32>,
     ) {
         let (from, to) = self.reach.range(side, row.time);
-        let mut near = self.reach.pane(self.pane_ns, from);
+        // No row reaches further than a pane is wide.
+        let mut near = if from >= pane { pane } else { pane.saturating_sub(self.pane_ns) };
         loop {
             let found = if near == pane { Some(slot) } else { find(&self.table, near) };
             if let Some(other) = found {
