@@ -238,7 +238,7 @@ fn run(
     let tally = Arc::new(Tally::default());
     let mut core = Joins::new(join, lateness_ns, [&types[0], &types[1]], tally.counters(0));
     let mut sink = Sink::default();
-    let mut fire = |core: &mut Joins, sink: &mut Sink, watermark: i64| {
+    let fire = |core: &mut Joins, sink: &mut Sink, watermark: i64| {
         while core.fire(watermark, sink) == Progress::Yielded {}
     };
     for (side, batch) in batches {

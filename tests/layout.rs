@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Dependencies point down: each module with those that it may use. `failpoint` stands below all and may be
 /// used by whatever writes.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("failpoint", &[]),
     ("data", &[]),
     ("diagnostic", &["data"]),

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use crate::data::{Field, Schema};
 use crate::expr::Expr;
 use crate::expr::{add_columns, remap};
+use crate::join::Join;
 use crate::plan::logical::{Node, NodeId, Op, Plan, same_columns};
 use crate::plan::rewrite::Rebuilt;
 use crate::plan::ties::need_all_columns;
@@ -205,15 +206,9 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 enriched(lookup, &mut node.schema, wanted, before, of_table, &out.nodes[*input].schema)
             }
             Op::Join { inputs, join, .. } => {
-                let old_left_width = columns[inputs[0]].len();
-                let moved = inputs.map(|i| &columns[i]);
-                let kept: Vec<usize> = wanted.iter().copied().collect();
-                let gone = select(&mut node.schema, &kept);
-                join.output = kept.iter().map(|c| join.output[*c]).collect();
-                let place = |side: usize| move |i: usize| moved[side][i].expect("a column that is read is kept");
+                let before = inputs.map(|i| &columns[i]);
                 *inputs = inputs.map(|i| out.moved[i]);
-                join.moved(old_left_width, [&place(0), &place(1)], out.nodes[inputs[0]].schema.len());
-                gone
+                join_columns(join, &mut node.schema, wanted, before, out.nodes[inputs[0]].schema.len())
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];
@@ -374,4 +369,19 @@ fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before:
             moved
         }
     }
+}
+
+/// Keeps what is read of the pairs; the left input has `left_width` columns from now on.
+fn join_columns(
+    join: &mut Join,
+    schema: &mut Schema,
+    wanted: &BTreeSet<usize>,
+    before: [&Moved; 2],
+    left_width: usize,
+) -> Moved {
+    let kept: Vec<usize> = wanted.iter().copied().collect();
+    join.output = kept.iter().map(|c| join.output[*c]).collect();
+    let place = |side: usize| move |i: usize| before[side][i].expect("a column that is read is kept");
+    join.moved(before[0].len(), [&place(0), &place(1)], left_width);
+    select(schema, &kept)
 }
