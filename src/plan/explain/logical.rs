@@ -139,7 +139,8 @@ pub fn join_of(join: &Join, inputs: [&Schema; 2]) -> String {
     }
     if let Some(residual) = &join.residual {
         let side = |side: usize| {
-            inputs[side].fields.iter().map(move |f| Field { name: format!("{side}.{}", f.name), ..f.clone() })
+            let name = ["left", "right"][side];
+            inputs[side].fields.iter().map(move |f| Field { name: format!("{name}.{}", f.name), ..f.clone() })
         };
         out += &format!(" where {}", expr(residual, &Schema::new(side(0).chain(side(1)).collect())));
     }

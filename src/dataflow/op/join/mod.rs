@@ -14,6 +14,7 @@
 
 mod chunks;
 mod due;
+mod graph;
 mod pairs;
 mod saved;
 #[cfg(test)]
@@ -22,26 +23,20 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use timely::dataflow::channels::pact::DistributorPact;
-
 use self::chunks::Chunks;
 use self::due::{Due, DueRow};
+pub use self::graph::{Parts, join};
 use self::pairs::{Pair, Plan};
-use super::chain::key_by;
-use super::counters::{Counters, Tally};
-use super::driven::{Packets, drive};
-use super::keeper::Site;
-use super::tabled::{Limited, Tabled};
+use super::counters::Counters;
+use super::tabled::Tabled;
 use super::window::EMIT_ROWS;
 use crate::data::key::decode_keys;
 use crate::data::{Batch, DataType, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
-use crate::dataflow::exchange::ByKey;
 use crate::expr::{Errors, Expr};
 use crate::join::held::{Held, HeldRow};
 use crate::join::{Join, Reach};
 use crate::state::Table;
-use crate::state::table::ranks::Ranks;
 
 /// Rows that come out alone before other operators get their turn.
 const ROWS_PER_ACTIVATION: usize = 4 * EMIT_ROWS;
@@ -361,40 +356,4 @@ impl Core for Joins {
     fn output_delay_ns(&self) -> i64 {
         self.plan.delay_ns(self.lateness_ns)
     }
-}
-
-/// What the operator is made of in the graph.
-pub struct Parts<'scope, 'a> {
-    pub name: &'a str,
-    pub inputs: [Packets<'scope>; 2],
-    pub join: &'a Join,
-    /// The name under which the state is saved.
-    pub state: String,
-    pub lateness_ns: i64,
-    /// Of the inputs' columns.
-    pub types: [Vec<DataType>; 2],
-    pub tally: &'a Arc<Tally>,
-    pub site: Site<'a>,
-}
-
-/// Adds the operator.
-pub fn join<'scope>(parts: Parts<'scope, '_>) -> Vec<Packets<'scope>> {
-    let Parts { name, inputs, join, state, lateness_ns, types, tally, site } = parts;
-    let counters = || tally.counters(site.keeping.epoch);
-    let core_counters = counters();
-    let mut core = Joins::new(join, lateness_ns, [&types[0], &types[1]], core_counters.clone());
-    if site.chaos.is_on() {
-        core = core.with_emit_rows(2);
-    }
-    let mut keyed = Vec::new();
-    for (side, input) in inputs.into_iter().enumerate() {
-        let read = core.plan.columns_read(side);
-        let rows = key_by(&format!("{name} key"), input, join.keys[side].clone(), Some(read), counters());
-        keyed.push((rows, DistributorPact(|_: usize| ByKey::default())));
-    }
-    if let Some(capacity) = site.keeping.capacity {
-        core.limit_to(Ranks::new(capacity, !join.keys[0].is_empty()));
-    }
-    let keeper = site.keeper(&state, &mut core, core_counters);
-    drive(name, keyed, 1, core, keeper, site.gauge, site.chaos)
 }

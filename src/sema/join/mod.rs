@@ -4,12 +4,12 @@
 //! A condition is a conjunction. What of it compares a value of the newest input with one of those before becomes the
 //! key by which rows are brought together; the rest is tried on each pair.
 
-use std::collections::BTreeSet;
+mod condition;
 
+use self::condition::{apart, in_step};
 use crate::data::time::format_duration;
 use crate::data::{DataType, Field, Schema, Type};
 use crate::diagnostic::{Diagnostic, Span, codes, nearest};
-use crate::expr::{BinaryOp, Expr, add_columns};
 use crate::join::{Join, Reach};
 use crate::sema::Analyzer;
 use crate::sema::arguments::{Arguments, Constants, Takes};
@@ -19,7 +19,6 @@ use crate::sema::ops::Origin;
 use crate::sema::parts::{TIME, joined};
 use crate::sema::row::{Alias, Row};
 use crate::sema::source::Start;
-use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast::{self, Arg, JoinArg, Name, SourceKind, StreamOp};
 
 /// The options of a join.
@@ -273,28 +272,6 @@ impl<'a> Analyzer<'a, '_> {
         };
         self.findings.push(found.with_hint(hint));
     }
-
-    /// The parts of a condition over these inputs.
-    fn conjuncts(&mut self, inputs: &[(Alias, Schema)], on: &ast::Expr, all: &[(Alias, Schema)]) -> Option<Vec<Expr>> {
-        let row = joined(inputs);
-        let typed =
-            Typer::new(self.globals, Place::Row(&row), &mut self.findings).condition(on, "the condition of a join");
-        for (part, (alias, _)) in row.parts.iter().zip(all) {
-            alias.used.set(alias.used.get() || part.alias.used.get());
-        }
-        let typed = typed?;
-        if reads_time(&typed) {
-            let ways: Vec<String> = inputs.iter().map(|(a, _)| format!("`{}.event_time`", a.name)).collect();
-            let message = "`event_time` is ambiguous: each input of the join has its own";
-            let found = Diagnostic::error(codes::AMBIGUOUS_NAME, on.span, message);
-            self.findings.push(found.with_hint(format!("say which one: {}", ways.join(" or "))));
-            return None;
-        }
-        Some(match typed {
-            Expr::And(parts) => flat(parts),
-            one => vec![one],
-        })
-    }
 }
 
 /// `.on(…)` and `.window(…)` directly behind a join, and the operators after them. A join that has a bound of its own
@@ -313,65 +290,8 @@ fn leading<'a>(ops: &'a [StreamOp], args: &[JoinArg]) -> (Option<&'a StreamOp>, 
     (on, window, rest)
 }
 
-fn flat(parts: Vec<Expr>) -> Vec<Expr> {
-    let nested = |e| match e {
-        Expr::And(parts) => flat(parts),
-        e => vec![e],
-    };
-    parts.into_iter().flat_map(nested).collect()
-}
-
-fn columns(e: &Expr) -> BTreeSet<usize> {
-    let mut columns = BTreeSet::new();
-    add_columns(e, &mut columns);
-    columns
-}
-
-/// Whether a condition over all inputs belongs to the join that adds the columns from `left_width` to `width`.
-fn in_step(e: &Expr, left_width: usize, width: usize, is_first: bool) -> bool {
-    match columns(e).last() {
-        Some(last) => *last < width && (*last >= left_width || is_first),
-        None => is_first,
-    }
-}
-
-/// The equalities between the two sides as keys, and the rest as one condition.
-fn apart(conditions: Vec<Expr>, left_width: usize) -> ([Vec<Expr>; 2], Option<Expr>) {
-    let (mut keys, mut rest) = ([Vec::new(), Vec::new()], Vec::new());
-    for condition in conditions {
-        match sides(&condition, left_width) {
-            Some([left, right]) => {
-                keys[0].push(left);
-                keys[1].push(crate::expr::remap(right, &|i| i - left_width));
-            }
-            None => rest.push(condition),
-        }
-    }
-    let residual = if rest.len() > 1 { Some(Expr::And(rest)) } else { rest.pop() };
-    (keys, residual)
-}
-
-/// The two sides of an equality between the left input and the right one.
-fn sides(e: &Expr, left_width: usize) -> Option<[Expr; 2]> {
-    let Expr::Binary { op: BinaryOp::Equal, left, right, .. } = e else { return None };
-    let is_left = |e: &Expr| columns(e).last().is_some_and(|last| *last < left_width);
-    let is_right = |e: &Expr| columns(e).first().is_some_and(|first| *first >= left_width);
-    match (&**left, &**right) {
-        (l, r) if is_left(l) && is_right(r) => Some([l.clone(), r.clone()]),
-        (r, l) if is_left(l) && is_right(r) => Some([l.clone(), r.clone()]),
-        (_, _) => None,
-    }
-}
-
 fn make_nullable(inputs: &mut [(Alias, Schema)]) {
     for field in inputs.iter_mut().flat_map(|(_, schema)| &mut schema.fields) {
         field.data_type = DataType { nullable: true, ..field.data_type.clone() };
     }
-}
-
-/// Whether an expression reads the time or the place of the row itself.
-fn reads_time(e: &Expr) -> bool {
-    let mut found = matches!(e, Expr::EventTime | Expr::Place);
-    e.for_each_child(&mut |child| found |= reads_time(child));
-    found
 }
