@@ -22,7 +22,7 @@ const RUNS: [&[&str]; 9] = [
     &["-w", "4", "--chaos", "3", "--block-bytes", "1"],
 ];
 
-/// Cases of the topics `run`, `patterns` and `tables` that also run on two processes, by how their names begin: what is keyed,
+/// Cases of the topics `run`, `patterns`, `joins` and `tables` that also run on two processes, by how their names begin: what is keyed,
 /// merged or ordered across them.
 const TWO_PROCESSES: [&str; 15] = [
     "after_match",
@@ -31,10 +31,13 @@ const TWO_PROCESSES: [&str; 15] = [
     "compound_key",
     "distinct",
     "enrich",
+    "full",
+    "interval",
     "keys",
     "late",
     "merge",
     "named",
+    "nway",
     "partitions",
     "running",
     "session",
@@ -57,7 +60,7 @@ pub fn run_case(case: &Case, update: bool) -> Result<usize, String> {
         let finished = process::run(&case.dir, &args, stdin.as_deref()).map_err(&fail)?;
         judge(case, &finished, tmp.path(), update && i == 0).map_err(&fail)?;
     }
-    let has_clusters = matches!(case.topic.as_str(), "run" | "patterns" | "tables");
+    let has_clusters = matches!(case.topic.as_str(), "run" | "patterns" | "joins" | "tables");
     let is_clustered = has_clusters && TWO_PROCESSES.iter().any(|start| case.stem.starts_with(start));
     if is_clustered && !update {
         run_on_two_processes(case).map_err(|why| format!("on two processes: {why}"))?;
