@@ -48,7 +48,7 @@ impl<'a> Analyzer<'a, '_> {
         let stream = &self.streams[id];
         let mut row = row_as(stream.schema.clone(), alias);
         row.key_names = stream.relation.as_ref()?.key_names.clone();
-        let origin = Origin { stateful: true, watermarked: false };
+        let origin = Origin { stateful: true, watermarked: false, judges: false };
         if of == Some("snapshot") {
             self.needs_end(id, decl.ops[0].span);
         }

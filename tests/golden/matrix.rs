@@ -22,13 +22,15 @@ const RUNS: [&[&str]; 9] = [
     &["-w", "4", "--chaos", "3", "--block-bytes", "1"],
 ];
 
-/// Cases of the topics `run`, `patterns`, `joins` and `tables` that also run on two processes, by how their names begin: what is keyed,
+/// Cases of the topics `run`, `patterns`, `joins` and `tables` that also run on two processes, by how their names begin:
+/// what is keyed,
 /// merged or ordered across them.
-const TWO_PROCESSES: [&str; 15] = [
+const TWO_PROCESSES: [&str; 19] = [
     "after_match",
     "capacity",
     "changes",
     "compound_key",
+    "derived",
     "distinct",
     "enrich",
     "full",
