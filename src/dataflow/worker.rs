@@ -10,6 +10,7 @@ use timely::communication::initialize::Hooks;
 use timely::{CommunicationConfig, WorkerConfig};
 
 use super::feedback::Feedback;
+use super::relation::arrange::configure;
 use super::render::{Context, render};
 use super::time::Time;
 
@@ -31,7 +32,9 @@ pub enum Transport {
 pub fn run_workers(context: Arc<Context>, workers: usize, transport: Transport) -> Result<(), String> {
     let is_one_of_several = matches!(transport, Transport::Network { .. });
     let (builders, others) = allocators(workers, transport)?;
-    let guards = timely::execute::execute_from(builders, others, WorkerConfig::default(), move |worker| {
+    let mut config = WorkerConfig::default();
+    configure(&mut config);
+    let guards = timely::execute::execute_from(builders, others, config, move |worker| {
         let id = worker.next_dataflow_index();
         let mut feedback = is_one_of_several
             .then(|| Feedback::open(worker, workers, context.intake.gauge.clone(), context.stop.clone()));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::ExertionLogic;
 use differential_dataflow::trace::implementations::ord_neu::{OrdValBatcher, OrdValSpine};
+use timely::WorkerConfig;
 use timely::dataflow::channels::pact::Pipeline;
 
 use super::updates::{Bytes, updates};
@@ -19,6 +21,23 @@ use crate::dataflow::time::Time;
 pub type RowSpine = OrdValSpine<Bytes, Bytes, Time, i64>;
 pub type RowBatcher = OrdValBatcher<Bytes, Bytes, Time, i64>;
 pub type Arrangement<'scope> = Arranged<'scope, TraceAgent<RowSpine>>;
+
+/// Updates that an arrangement merges at once when it has nothing else to do.
+const IDLE_EFFORT: usize = 4096;
+
+/// Lets arrangements merge when nothing comes, too: otherwise rows that are gone would stay until as many others come.
+///
+/// They stop short of one single run, which would be written anew for every few updates: runs that together are smaller
+/// than half of the largest may stay. A relation's rows thus take at most a few times the memory of those that are there.
+pub fn configure(config: &mut WorkerConfig) {
+    let logic: ExertionLogic = Arc::new(|runs| {
+        let is_merging = runs.iter().any(|(_, count, _)| *count > 1);
+        let largest = runs.iter().map(|(.., len)| *len).max().unwrap_or(0);
+        let others = runs.iter().map(|(.., len)| *len).sum::<usize>() - largest;
+        (is_merging || 2 * others > largest).then_some(IDLE_EFFORT)
+    });
+    config.set("differential/default_exert_logic".to_string(), logic);
+}
 
 /// Arranges the rows of `input`, which are keyed and whose columns are of `types` and `$diff`.
 pub fn arrange<'scope>(

@@ -4,8 +4,7 @@
 //! passed their time; what is then left of them leaves in the order of time and key, what goes before what comes.
 //!
 //! Of what comes before it nothing is saved: after a restart the base tables tell their versions again. What has left
-//! before is known by its time: a key group's changes up to the watermark that was saved are not told twice. Whoever
-//! needs the whole contents reads the second output, which tells those too.
+//! before is known by its time: a key group's changes up to the watermark that was saved are not told twice.
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use crate::dataflow::op::keeper::Site;
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 use crate::state::scratch::Spill;
 
-/// Adds the operator over keyed changes of columns of `types`: the changes that are new, and all.
+/// Adds the operator over keyed changes of columns of `types` and `$diff`.
 pub fn settle<'scope>(
     name: &str,
     input: Packets<'scope>,
@@ -32,11 +31,12 @@ pub fn settle<'scope>(
     state: &str,
     counters: Arc<Counters>,
     site: Site<'_>,
-) -> Vec<Packets<'scope>> {
+) -> Packets<'scope> {
     let mut core = Settle::new(types, counters.clone());
     let keeper = site.keeper(state, &mut core, counters);
     let inputs = vec![(input, DistributorPact(|_: usize| ByKey::default()))];
-    drive(name, inputs, 2, core, keeper, site.gauge, site.chaos)
+    let settled = drive(name, inputs, 1, core, keeper, site.gauge, site.chaos);
+    settled.into_iter().next().expect("the one output")
 }
 
 /// See the module's doc.
@@ -49,7 +49,7 @@ struct Settle {
     fired: i64,
     /// By key group: up to where everything had left before the run began, or an epoch ended.
     told: Vec<i64>,
-    /// Nothing is told of changes before these in the first output.
+    /// Nothing is told of changes before these.
     told_before: Vec<i64>,
     worker: Worker,
     is_saving: bool,
@@ -153,7 +153,6 @@ impl Core for Settle {
         self.counters.add_in(changes.len());
         self.counters.add_out(new.len());
         out.send(0, new);
-        out.send(1, settled);
         let rows = self.waiting.iter().map(Batch::len).sum();
         self.counters.set_state(rows, self.waiting.iter().map(Batch::bytes).sum());
         Progress::Done

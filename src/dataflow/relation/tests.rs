@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Array, ArrayRef, Int64Array};
+use differential_dataflow::trace::{SpineBatch, TraceReader};
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::{Operator, Probe};
+use timely::progress::Antichain;
 
 use super::aggregate::aggregate;
-use super::arrange::arrange;
+use super::arrange::{Arrangement, arrange, configure};
 use super::distinct::distinct;
 use super::join::{join, unmatched};
 use super::settle::settle;
@@ -114,6 +116,64 @@ fn ints(columns: usize) -> Vec<DataType> {
     vec![int(); columns]
 }
 
+/// The updates that an arrangement holds.
+fn held(arrangement: &Arrangement<'_>) -> impl FnMut(Time) -> usize + use<> {
+    let mut trace = arrangement.trace.clone();
+    move |until| {
+        let until = Antichain::from_elem(until);
+        trace.set_logical_compaction(until.borrow());
+        trace.set_physical_compaction(until.borrow());
+        let mut updates = 0;
+        trace.map_spans(|span| updates += span.inner.as_ref().map_or(0, |batch| batch.len()));
+        updates
+    }
+}
+
+#[test]
+fn what_is_gone_leaves_the_arrangements() {
+    const ROWS: i64 = 20_000;
+    let mut config = timely::Config::thread();
+    configure(&mut config.worker);
+    let guards = timely::execute(config, |worker| {
+        let gauge = Arc::new(Gauge::of_process(0));
+        let row = |time: i64, id: i64, diff: i64| (time, [Some(id), Some(id), None], diff);
+        let all = |time: i64, diff: i64| (0..ROWS).map(|id| row(time, id, diff)).collect::<Vec<Change>>();
+        // All rows come, change ten times, and go; one more is there when nothing else is.
+        let mut sent: Vec<Sent> = vec![(Time { epoch: 0, event: 0 }, all(0, 1))];
+        for event in 1..10 {
+            let changes = [all(event, -1), all(event, 1)].concat();
+            sent.extend(changes.chunks(1000).map(|part| (Time { epoch: 0, event }, part.to_vec())));
+        }
+        sent.push((Time { epoch: 0, event: 10 }, all(10, -1)));
+        sent.push((Time { epoch: 0, event: 11 }, vec![row(11, -1, 1)]));
+        let steps = sent.len();
+        let (probe, mut held) = worker.dataflow::<Time, _, _>(|scope| {
+            let rows = send(scope, sent, gauge.clone());
+            let (probe, rows) = rows.probe();
+            let arranged = arrange("rows", by(rows, &[1]), ints(3), gauge);
+            let held = held(&arranged);
+            join("join", arranged.clone(), arranged, ints(6), Arc::new(Gauge::of_process(0))).sink(
+                Pipeline,
+                "end",
+                |(input, _)| input.for_each(|_, packet| drop(packet.take())),
+            );
+            (probe, held)
+        });
+        let mut most = 0;
+        for _ in 0..20 * steps {
+            worker.step();
+            most = most.max(held(probe.with_frontier(|f| f.first().copied().unwrap_or(Time { epoch: 0, event: 12 }))));
+        }
+        assert!(probe.done());
+        assert!(most as i64 > ROWS / 2, "at most {most} updates were held");
+        let left = held(Time { epoch: 0, event: 12 });
+        assert!(left <= 3, "{left} updates are left of one row");
+    });
+    for outcome in guards.expect("the worker starts").join() {
+        outcome.expect("nothing panics");
+    }
+}
+
 /// The first worker sends all; the others take part in what follows.
 fn send<'scope>(scope: Scope<'scope, Time>, sent: Vec<Sent>, gauge: Arc<Gauge>) -> Packets<'scope> {
     let is_first = scope.index() == 0;
@@ -169,8 +229,7 @@ fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<(i6
             let (keeping, stop) = (Keeping::default(), Stop::default());
             let site = Site { worker, keeping: &keeping, stop: &stop, gauge, chaos: Chaos::new(Some(seed), 7) };
             let settled = settle("settle", by(result, &all), ints(width), "state", Arc::default(), site);
-            let new = settled.into_iter().next().expect("the first output");
-            new.sink(Pipeline, "told", move |(input, _)| {
+            settled.sink(Pipeline, "told", move |(input, _)| {
                 input.for_each(|_, packet| {
                     let rows = packet.take();
                     let cell = |i: usize, row: usize| match value_at(rows.columns[i].as_ref(), &int(), row) {
