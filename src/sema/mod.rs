@@ -19,6 +19,7 @@ mod join;
 mod ops;
 pub mod parts;
 mod pattern;
+pub mod relate;
 pub mod row;
 pub mod settings;
 mod source;

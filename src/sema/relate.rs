@@ -1,0 +1,121 @@
+//! The operators of which tables that follow from tables are made.
+//!
+//! Their inputs are *changes*: rows that end with the column `$diff`, how often they come or go. So are their outputs,
+//! in any order and not yet certain, until `Settle` puts them in order. Unlike the operators of streams they see rows
+//! go, and keep their results up to date.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataType, Type};
+use crate::expr::{Aggregate, Expr, add_columns};
+use crate::sema::hir::SortKey;
+
+/// See the module's doc. The inputs of a node are as many as the variant says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Relate {
+    /// The rows of the input by a key, for those that read them by it. Output: the input's columns.
+    Arrange { key: Vec<Expr> },
+    /// The pairs of rows of two arranged inputs with equal keys. Output: the columns of the first without `$diff`, those
+    /// of the second.
+    Join,
+    /// The rows of the first input with which no row of the second begins. `key` is the table's, over either. Output:
+    /// the columns of the first.
+    Unmatched { key: Vec<Expr> },
+    /// For each key that has rows, the key, the aggregates over them, `$diff`.
+    Aggregate { key: Vec<Expr>, aggregates: Vec<Aggregate> },
+    /// The different values of `by`. Output: those, `$diff`.
+    Distinct { by: Vec<Expr> },
+    /// Of each key the first `n` rows by `order`, then by their values. Output: the input's columns.
+    Top { key: Vec<Expr>, order: Vec<SortKey>, n: u64 },
+    /// What changes come to at each event time, in order of time and key. Output: the input's columns.
+    Settle { key: Vec<Expr> },
+}
+
+/// A join with another table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableJoin {
+    /// Whether rows of a side stay that are in no pair.
+    pub keeps: [bool; 2],
+    /// Equal in a pair: over the rows before, and over the other table's changes.
+    pub keys: [Vec<Expr>; 2],
+    /// What else holds of a pair: over the columns of both without the first `$diff`.
+    pub residual: Option<Expr>,
+    /// The other table's key, over its changes, and that of the rows before.
+    pub ids: [Vec<Expr>; 2],
+}
+
+impl Relate {
+    /// What it is called, for `explain` and names of states.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Relate::Arrange { .. } => "arrange",
+            Relate::Join => "join",
+            Relate::Unmatched { .. } => "unmatched",
+            Relate::Aggregate { .. } => "aggregate",
+            Relate::Distinct { .. } => "distinct",
+            Relate::Top { .. } => "top",
+            Relate::Settle { .. } => "settle",
+        }
+    }
+
+    /// Every expression over the first input.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Relate::Join => Vec::new(),
+            Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key } => key.iter().collect(),
+            Relate::Distinct { by } => by.iter().collect(),
+            Relate::Aggregate { key, .. } => key.iter().collect(),
+            Relate::Top { key, order, .. } => key.iter().chain(order.iter().map(|k| &k.expr)).collect(),
+        }
+    }
+
+    /// The columns of the first input that decide what comes out, beside those that are part of it.
+    pub fn columns_read(&self) -> BTreeSet<usize> {
+        let mut columns = BTreeSet::new();
+        self.exprs().into_iter().for_each(|e| add_columns(e, &mut columns));
+        if let Relate::Aggregate { aggregates, .. } = self {
+            columns.extend(aggregates.iter().flat_map(|a| &a.args));
+        }
+        columns
+    }
+
+    /// Replaces every expression by `f` of it, and every column that is named in another way by `column` of it.
+    pub fn map(&mut self, f: &mut dyn FnMut(Expr) -> Expr, column: &dyn Fn(usize) -> usize) {
+        let mut change = |e: &mut Expr| *e = f(std::mem::replace(e, Expr::EventTime));
+        match self {
+            Relate::Join => {}
+            Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key } => {
+                key.iter_mut().for_each(&mut change);
+            }
+            Relate::Distinct { by } => by.iter_mut().for_each(&mut change),
+            Relate::Aggregate { key, aggregates } => {
+                key.iter_mut().for_each(&mut change);
+                aggregates.iter_mut().flat_map(|a| &mut a.args).for_each(|arg| *arg = column(*arg));
+            }
+            Relate::Top { key, order, .. } => {
+                key.iter_mut().chain(order.iter_mut().map(|k| &mut k.expr)).for_each(&mut change);
+            }
+        }
+    }
+
+    /// The types of its columns over inputs with columns of these types.
+    pub fn output_types(&self, inputs: &[Vec<DataType>]) -> Vec<DataType> {
+        let types = |exprs: &[Expr]| exprs.iter().map(Expr::data_type).collect::<Vec<_>>();
+        let diff = [Type::Int.required()];
+        match self {
+            Relate::Arrange { .. } | Relate::Unmatched { .. } | Relate::Top { .. } | Relate::Settle { .. } => {
+                inputs[0].clone()
+            }
+            Relate::Join => {
+                let (_, left) = inputs[0].split_last().expect("changes have a column that says how often");
+                [left, &inputs[1]].concat()
+            }
+            Relate::Aggregate { key, aggregates } => {
+                types(key).into_iter().chain(aggregates.iter().map(|a| a.ty.clone())).chain(diff).collect()
+            }
+            Relate::Distinct { by } => types(by).into_iter().chain(diff).collect(),
+        }
+    }
+}
