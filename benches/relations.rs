@@ -172,9 +172,9 @@ fn main() {
         for size in [100, 1_000, 10_000] {
             let count = if tiny { 2_000 } else { 400_000 };
             let before = *told.borrow();
-            let mut made: Vec<_> = (0..count / size).map(|_| table.changes(size)).rev().collect();
+            let made: Vec<_> = (0..count / size).map(|_| table.changes(size)).collect();
             let start = Instant::now();
-            while let Some((from, changes)) = made.pop() {
+            for (from, changes) in made {
                 let until = from + size as i64;
                 orders.borrow_mut().batches.push((from, changes));
                 reach(worker, until);

@@ -22,11 +22,13 @@ use super::op::sink::{Form, OrderedSink, SharedWriter, UnorderedSink};
 use super::op::source::{Clock, sources};
 use super::op::timer::{clock, timer};
 use super::op::versions::Shared;
+use super::relation::arrange::Arrangement;
+use super::relation::render::{Given, Place, follow, related};
 use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
 use crate::data::Batch;
-use crate::plan::physical::{NodeId, Op, Plan};
+use crate::plan::physical::{NodeId, Op, Plan, Relate};
 use crate::state::entries::Worker;
 
 /// Turns rows of an output into what its writer takes: encoded text, or the same columns.
@@ -60,6 +62,7 @@ struct Rendered<'scope> {
     ports: Vec<Packets<'scope>>,
     /// Of a table: what this worker has of it.
     versions: Option<Shared>,
+    arrangement: Option<Arrangement<'scope>>,
 }
 
 /// Renders the whole plan.
@@ -85,7 +88,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
         let rows = |input: NodeId| nodes[input].ports[0].clone();
         let counters = context.tallies[id].counters(context.keeping.epoch);
         let name = format!("{} {}", node.stream, node.label);
-        let mut versions = None;
+        let (mut versions, mut arrangement) = (None, None);
         let ports = match &node.op {
             Op::Source { source, output } => vec![inputs[*source][*output].clone()],
             Op::Chain { input, steps } => vec![chain(&name, rows(*input), steps.clone(), counters)],
@@ -114,6 +117,18 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                     site: site(id),
                 })
             }
+            Op::Relate { inputs, relate, state } => {
+                let given = inputs.iter().map(|i| given(plan, *i, &nodes[*i])).collect();
+                let place = Place { name: &name, tally: &context.tallies[id], state: state.as_ref(), site: site(id) };
+                let related = related(relate, given, place);
+                arrangement = related.arrangement;
+                if let (Relate::Settle { .. }, Some(settled)) = (relate, &related.changes) {
+                    for table in plan.before(id) {
+                        nodes[table].versions.iter().for_each(|versions| follow(versions, settled));
+                    }
+                }
+                related.changes.into_iter().collect()
+            }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
             Op::Timer { inputs, period_ns } if inputs.is_empty() => {
                 clock(scope, &name, *period_ns, counters, context.stop.clone())
@@ -124,9 +139,16 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                 timer(scope, &name, &state, inputs, *period_ns, counters, site(id))
             }
         };
-        nodes.push(Rendered { ports, versions });
+        nodes.push(Rendered { ports, versions, arrangement });
     }
     render_outputs(context, &nodes, &site);
+}
+
+/// What an operator of tables reads of node `id`.
+fn given<'scope>(plan: &Plan, id: NodeId, rendered: &Rendered<'scope>) -> Given<'scope> {
+    let (_, columns) = plan.nodes[id].schema.fields.split_last().expect("changes have a column that says how often");
+    let types = columns.iter().map(|f| f.data_type.clone()).collect();
+    Given { ports: rendered.ports.clone(), arrangement: rendered.arrangement.clone(), types }
 }
 
 /// What an enrichment reads of the table that node `id` is.

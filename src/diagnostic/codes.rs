@@ -145,6 +145,7 @@ codes! {
     UNTIMED_TABLE "E0446" "a table of rows without a time has an input that is no file with an end";
     SNAPSHOT_WITHOUT_END "E0447" "`.snapshot()` of a table whose input has no end";
     TABLE_CAPACITY "E0448" "a capacity cannot bound a table";
+    NOT_RETRACTABLE "E0450" "an aggregate over a table cannot take rows back";
 
     UNKNOWN_OPTION "E0501" "an option of that name does not exist";
     BAD_OPTION "E0502" "the value of an option is of the wrong type or out of range";

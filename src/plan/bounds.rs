@@ -3,7 +3,7 @@
 use crate::data::time::format_duration;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::join::Join;
-use crate::plan::physical::{self, Bound};
+use crate::plan::physical::{self, Bound, Relate};
 use crate::sema::hir::{self, Keyed, KeyedKind, OpKind, Windows};
 use crate::sema::typer::calls::keeps_all_values;
 use crate::state::options::Capacity;
@@ -69,12 +69,25 @@ fn of_itself(bound: &Bound, key: bool) -> String {
     }
 }
 
+/// What bounds what an operator of derived tables keeps, if it keeps something.
+pub fn kept(relate: &Relate) -> Option<&'static str> {
+    match relate {
+        Relate::Arrange { .. } | Relate::Top { .. } => Some("the rows of the table"),
+        Relate::Unmatched { .. } => Some("the rows in pairs"),
+        Relate::Aggregate { .. } => Some("the number of keys"),
+        Relate::Distinct { .. } => Some("the number of different rows"),
+        Relate::Settle { .. } => Some("the changes that the watermark is behind"),
+        Relate::Feed | Relate::Join => None,
+    }
+}
+
 /// For each stateful operator: the state's name and what bounds it.
 pub fn describe(plan: &physical::Plan, capacity: Option<Capacity>) -> Vec<String> {
     let bound = |node: &physical::Node| match &node.op {
         physical::Op::Keyed { keyed, .. } => Some(sentence(&keyed.bound, !keyed.key.is_empty(), capacity)),
         physical::Op::Join { join, bound, .. } => Some(sentence(bound, !join.keys[0].is_empty(), capacity)),
         physical::Op::Enrich { .. } => Some("the rows that the table is behind".to_string()),
+        physical::Op::Relate { relate, .. } => kept(relate).map(str::to_string),
         physical::Op::Source { .. }
         | physical::Op::Chain { .. }
         | physical::Op::Merge { .. }

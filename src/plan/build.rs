@@ -3,6 +3,8 @@
 //! A `.watermark` further down a chain of stateless operators reaches up to the sources: such a stream
 //! gets its own copy of the operators above it, over its own readers. Everything else is built once.
 
+mod relations;
+
 use std::collections::HashMap;
 
 use crate::connector::spec::{Input, Watermark};
@@ -87,7 +89,14 @@ impl Builder<'_> {
             let input = node;
             let kind = match &op.kind {
                 OpKind::Enrich(enrich) => {
-                    Op::Enrich { input, table: self.stream(enrich.table, None), lookup: enrich.lookup.clone() }
+                    let is_derived = program.streams[enrich.table].relation.as_ref().is_some_and(|r| r.is_derived);
+                    let table = if is_derived { self.looked_up(enrich.table) } else { self.stream(enrich.table, None) };
+                    Op::Enrich { input, table, lookup: enrich.lookup.clone() }
+                }
+                OpKind::Relate(relate) => Op::Relate { inputs: vec![input], relate: relate.clone() },
+                OpKind::JoinTable { right, join } => {
+                    node = self.join_table(input, *right, join, &op.schema);
+                    continue;
                 }
                 OpKind::Step(step) => Op::Step { input, step: step.clone() },
                 OpKind::Keyed(keyed) => Op::Keyed { input, keyed: keyed.clone(), lateness_ns: stream.lateness_ns },
@@ -104,7 +113,11 @@ impl Builder<'_> {
     fn source(&mut self, stream: &hir::Stream, source: &Source, asked: Option<&Asked>) -> NodeId {
         match source {
             Source::Event { ty, scans } => self.event(stream, *ty, scans, asked),
-            Source::Stream(id) => self.stream(*id, asked.cloned()),
+            Source::Stream(id) => match (&stream.relation, &self.program.streams[*id].relation) {
+                (Some(reader), _) if reader.is_derived => self.changes_of(*id),
+                (_, Some(read)) if read.is_derived => self.settled(*id),
+                (_, _) => self.stream(*id, asked.cloned()),
+            },
             Source::Merge(inputs) => {
                 let mut merged = Vec::new();
                 for input in inputs {

@@ -22,6 +22,7 @@
 //! | `Keyed` with `Changes` | of the changes at one place and of one key, those that do not cancel each other out; an old row and a new one together are an `update`, which is the new row alone unless `as_diff` |
 //! | `Keyed` with `Snapshot` | the rows whose changes add up to more than nothing, at the end of the input, by `by`, then by value; `time = at =` the latest change of any of them |
 //! | `Enrich` | every row of the input, with time, place and rank, and with the fields of the row that the table has at the row's place for the key `on`; with the defaults if there is none or a part of the key is null, and not at all if a match is `required` |
+//! | `Relate` | changes: rows that end with `$diff`, how often they come (or, below 0, go) at `time = at`. At each time the changes up to it add up to what [`Relate`] says of the rows that those of its inputs add up to |
 //! | `Late` | the input rows of the keyed node `of` that are late for it; `time = at =` the row's place |
 //! | `Timer` | ticks `n = 0, 1, …` at the multiples of the period that the least watermark of the inputs has passed, beginning with the first after its first value |
 //!
@@ -41,7 +42,7 @@ use crate::data::{DataType, Field, Schema, Type};
 use crate::expr::Expr;
 use crate::join::Join;
 use crate::plan::patterns::pattern_types;
-use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, ScanId, Step, TypeId, Windows};
+use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, Relate, ScanId, Step, TypeId, Windows};
 
 pub use crate::sema::hir::{EventType, Scan};
 
@@ -109,6 +110,11 @@ pub enum Op {
         table: NodeId,
         lookup: Lookup,
     },
+    /// An operator of tables that follow from tables.
+    Relate {
+        inputs: Vec<NodeId>,
+        relate: Relate,
+    },
     Late {
         of: NodeId,
     },
@@ -131,7 +137,7 @@ impl Op {
         match self {
             Op::Source { .. } => Vec::new(),
             Op::Step { input, .. } | Op::Keyed { input, .. } => vec![*input],
-            Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Merge { inputs } | Op::Timer { inputs, .. } | Op::Relate { inputs, .. } => inputs.clone(),
             Op::Join { inputs, .. } => inputs.to_vec(),
             Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],
@@ -143,7 +149,9 @@ impl Op {
         match self {
             Op::Source { .. } => {}
             Op::Step { input, .. } | Op::Keyed { input, .. } => *input = f(*input),
-            Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.iter_mut().for_each(|i| *i = f(*i)),
+            Op::Merge { inputs } | Op::Timer { inputs, .. } | Op::Relate { inputs, .. } => {
+                inputs.iter_mut().for_each(|i| *i = f(*i));
+            }
             Op::Join { inputs, .. } => inputs.iter_mut().for_each(|i| *i = f(*i)),
             Op::Enrich { input, table, .. } => {
                 *input = f(*input);
@@ -181,7 +189,7 @@ impl Plan {
                 Op::Source { .. } => true,
                 Op::Step { input, .. } | Op::Enrich { input, .. } => late[*input],
                 Op::Merge { inputs } => inputs.iter().any(|i| late[*i]),
-                Op::Keyed { .. } | Op::Join { .. } | Op::Late { .. } | Op::Timer { .. } => false,
+                Op::Keyed { .. } | Op::Join { .. } | Op::Relate { .. } | Op::Late { .. } | Op::Timer { .. } => false,
             });
         }
         late
@@ -225,6 +233,11 @@ impl Plan {
             Op::Keyed { input, keyed, .. } => keyed_types(keyed, &self.nodes[*input].schema)?,
             Op::Enrich { input, table, lookup } => {
                 lookup_types(lookup, &self.nodes[*input].schema, &self.nodes[*table])?
+            }
+            Op::Relate { inputs, relate } => {
+                let schemas: Vec<&Schema> = inputs.iter().map(|i| &self.nodes[*i].schema).collect();
+                relate.exprs().into_iter().try_for_each(|e| fits(e, schemas[0]))?;
+                relate.output_types(&schemas.into_iter().map(column_types).collect::<Vec<_>>())
             }
             Op::Late { of } => match &self.nodes[*of].op {
                 Op::Keyed { input, .. } => column_types(&self.nodes[*input].schema),

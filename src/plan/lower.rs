@@ -12,7 +12,7 @@ use crate::plan::logical::{self, NodeId, Op};
 use crate::plan::order::needs_seq;
 use crate::plan::patterns::delay_ns;
 use crate::plan::physical::{self, Keyed, KeyedKind, StateId, WindowBody};
-use crate::sema::hir::{self, Step};
+use crate::sema::hir::{self, Relate, Step};
 
 /// Lowers a rewritten plan. Aggregates have plain columns as arguments.
 pub fn lower(plan: &logical::Plan) -> physical::Plan {
@@ -95,6 +95,12 @@ impl Lowering<'_> {
                 let (input, table) = (self.moved[*input], self.moved[*table]);
                 physical::Op::Enrich { input, table, lookup: lookup.clone(), state: self.state(id, "enrich") }
             }
+            Op::Relate { inputs, relate } => {
+                let inputs = inputs.iter().map(|i| self.moved[*i]).collect();
+                let settles = matches!(relate, Relate::Settle { .. });
+                let state = settles.then(|| self.state(id, relate.name()));
+                physical::Op::Relate { inputs, relate: relate.clone(), state }
+            }
             Op::Late { of } => physical::Op::Late { of: self.moved[*of] },
             Op::Timer { inputs, period_ns } => {
                 let inputs = inputs.iter().map(|i| self.moved[*i]).collect();
@@ -150,9 +156,11 @@ impl Lowering<'_> {
             hir::KeyedKind::Limit { n } => ("limit", KeyedKind::Limit { n: *n }),
             hir::KeyedKind::Pattern(pattern) => ("pattern", KeyedKind::Pattern { pattern: pattern.clone() }),
             hir::KeyedKind::Table { delete } => {
-                let reads = |op: &Op| !matches!(op, Op::Enrich { .. }) && op.inputs().contains(&id);
-                let tells = self.plan.nodes.iter().any(|n| reads(&n.op));
-                ("table", KeyedKind::Table { delete: delete.clone(), tells })
+                let readers = || self.plan.nodes.iter().map(|n| &n.op).filter(|op| op.inputs().contains(&id));
+                let is_fed = |op: &Op| matches!(op, Op::Relate { relate: Relate::Feed, .. });
+                let feeds = readers().any(is_fed);
+                let tells = readers().any(|op| !matches!(op, Op::Enrich { .. }) && !is_fed(op));
+                ("table", KeyedKind::Table { delete: delete.clone(), tells, feeds })
             }
             hir::KeyedKind::Changes { diff, as_diff } => {
                 ("changes", KeyedKind::Changes { diff: diff.clone(), as_diff: *as_diff })

@@ -26,7 +26,7 @@ pub fn needs_seq(plan: &Plan) -> Vec<bool> {
                 }
             }
             // Pairs have no rank, and which they are depends on no order.
-            Op::Join { .. } | Op::Timer { .. } => {}
+            Op::Join { .. } | Op::Relate { .. } | Op::Timer { .. } => {}
         }
     }
     readers

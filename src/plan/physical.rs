@@ -10,6 +10,8 @@
 //! 3. A node's `output_delay_ns` is at least 0, and includes only its own delay.
 //! 4. State ids are unique.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::connector::spec::{Source, WatermarkStrategy};
@@ -19,8 +21,8 @@ use crate::join::Join;
 use crate::pattern::Pattern;
 use crate::plan::logical::{fits, join_types};
 use crate::plan::patterns::pattern_types;
-pub use crate::sema::hir::Lookup;
 pub use crate::sema::hir::{LogLevel, SortKey, Target, Windows};
+pub use crate::sema::hir::{Lookup, Relate};
 
 pub type NodeId = usize;
 
@@ -63,6 +65,8 @@ pub enum Op {
     /// Each row of the input with what the table has at the row's place; the exchange by `on` is part of it. Rows wait
     /// until the table has come past their place.
     Enrich { input: NodeId, table: NodeId, lookup: Lookup, state: StateId },
+    /// An operator of tables that follow from tables; the exchange is part of it. What settles has a state.
+    Relate { inputs: Vec<NodeId>, relate: Relate, state: Option<StateId> },
     /// Ticks at multiples of `period_ns` as the watermark of `inputs` passes them; with no inputs it
     /// follows the clock. One column `n`, int, counting from 0 at the first tick.
     Timer { inputs: Vec<NodeId>, period_ns: i64 },
@@ -121,7 +125,8 @@ pub enum KeyedKind {
     Pattern { pattern: Box<Pattern> },
     /// The latest row of each key, with the versions that readers may still look up. A lateness of `i64::MAX` is none.
     /// Output columns: those of the input, `$diff`, the key; rows leave only if somebody `tells` of changes.
-    Table { delete: Option<Expr>, tells: bool },
+    /// `feeds`: tables follow from it, which hear of everything again after a restart, on an output of their own.
+    Table { delete: Option<Expr>, tells: bool, feeds: bool },
     /// Changes of a table that do not cancel each other out at their place. Output columns: those of the input, `$op`.
     Changes { diff: Expr, as_diff: bool },
     /// The rows that a table's changes leave in the end, in the order of `by`. Output columns: those of the input.
@@ -190,6 +195,7 @@ impl Plan {
             Op::Keyed { keyed, .. } => Some(keyed.state.name()),
             Op::Join { state, .. } => Some(state.name()),
             Op::Enrich { state, .. } => Some(state.name()),
+            Op::Relate { state, .. } => state.as_ref().map(StateId::name),
             Op::Timer { inputs, .. } if !inputs.is_empty() => {
                 let is_timer = |n: &&Node| matches!(n.op, Op::Timer { .. }) && n.stream == node.stream;
                 Some(format!("{}/timer/{}", node.stream, self.nodes[..id].iter().filter(is_timer).count()))
@@ -198,9 +204,21 @@ impl Plan {
         }
     }
 
+    /// The nodes that a node's rows come from, through all that lies between.
+    pub fn before(&self, id: NodeId) -> BTreeSet<NodeId> {
+        let mut before = BTreeSet::new();
+        let mut next = self.nodes[id].op.inputs();
+        while let Some(id) = next.pop() {
+            if before.insert(id) {
+                next.extend(self.nodes[id].op.inputs());
+            }
+        }
+        before
+    }
+
     /// Checks the invariants of the module's doc; a broken one is a mistake in the planner.
     pub fn validate(&self) -> Result<(), String> {
-        let mut states = std::collections::BTreeSet::new();
+        let mut states = BTreeSet::new();
         for (id, node) in self.nodes.iter().enumerate() {
             let place = |reason: String| format!("node {id} ({} of {}): {reason}", node.label, node.stream);
             if node.op.inputs().iter().any(|i| *i >= id) {
@@ -213,6 +231,7 @@ impl Plan {
             let state = match &node.op {
                 Op::Keyed { keyed, .. } => Some(&keyed.state),
                 Op::Join { state, .. } | Op::Enrich { state, .. } => Some(state),
+                Op::Relate { state, .. } => state.as_ref(),
                 Op::Source { .. } | Op::Chain { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => None,
             };
             if let Some(state) = state.filter(|state| !states.insert(*state)) {
@@ -279,6 +298,9 @@ impl Plan {
                 }
                 Ok(())
             }
+            Op::Relate { inputs, relate, .. } => {
+                relate.exprs().into_iter().try_for_each(|e| fits(e, &self.nodes[inputs[0]].schema))
+            }
             Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Ok(()),
         }
     }
@@ -290,7 +312,7 @@ impl Op {
         match self {
             Op::Source { .. } => Vec::new(),
             Op::Chain { input, .. } | Op::Keyed { input, .. } => vec![*input],
-            Op::Merge { inputs } | Op::Timer { inputs, .. } => inputs.clone(),
+            Op::Merge { inputs } | Op::Timer { inputs, .. } | Op::Relate { inputs, .. } => inputs.clone(),
             Op::Join { inputs, .. } => inputs.to_vec(),
             Op::Enrich { input, table, .. } => vec![*input, *table],
             Op::Late { of } => vec![*of],

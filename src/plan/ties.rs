@@ -25,6 +25,7 @@ pub fn need_all_columns(plan: &Plan) -> Vec<bool> {
             | Op::Merge { .. }
             | Op::Join { .. }
             | Op::Enrich { .. }
+            | Op::Relate { .. }
             | Op::Late { .. }
             | Op::Timer { .. } => false,
         });
@@ -143,6 +144,7 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
             | Op::Merge { .. }
             | Op::Join { .. }
             | Op::Enrich { .. }
+            | Op::Relate { .. }
             | Op::Late { .. }
             | Op::Timer { .. } => {
                 unreachable!("late rows are of a keyed node")
@@ -150,6 +152,7 @@ fn ways_to(plan: &Plan, id: NodeId, before: &[Ways]) -> Ways {
         },
         // A row may be in several pairs, which may be equal in the columns that are left of them.
         Op::Join { .. } => Ways { may_repeat: true, ..Ways::beginning(None, id, columns(), true) },
+        Op::Relate { .. } => Ways::beginning(None, id, columns(), true),
         Op::Timer { .. } => Ways::beginning(None, id, columns(), false),
     }
 }

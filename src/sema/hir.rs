@@ -21,6 +21,7 @@ use crate::expr::aggregate::AggregateFunction;
 use crate::join::Join;
 use crate::pattern::Pattern;
 
+pub use crate::sema::relate::{Relate, TableJoin};
 pub use crate::sema::settings::{Backend, CheckpointOptions, Settings, StateOptions};
 
 pub type StreamId = usize;
@@ -85,6 +86,8 @@ pub struct Stream {
 pub struct Relation {
     /// How the parts of its key are called; part `i` is column `$key<i>`.
     pub key_names: Vec<String>,
+    /// Whether it follows from other tables: its changes are not yet in order, and may cancel each other out.
+    pub is_derived: bool,
 }
 
 /// What a stream reads.
@@ -163,6 +166,12 @@ pub enum OpKind {
     Step(Step),
     Keyed(Keyed),
     Enrich(Enrich),
+    /// Of a table that follows from tables.
+    Relate(Relate),
+    JoinTable {
+        right: StreamId,
+        join: TableJoin,
+    },
 }
 
 /// A lookup of each row in a table, as of the row's place.

@@ -11,6 +11,7 @@
 
 pub mod arguments;
 pub mod connector;
+mod derived;
 pub mod fold;
 pub mod globals;
 pub mod hir;
@@ -168,6 +169,9 @@ impl<'a> Analyzer<'a, '_> {
     }
 
     fn build(&mut self, decl: &StreamDecl<'a>) -> Option<(Stream, Origin)> {
+        if let Some(derived) = self.derived(decl) {
+            return derived;
+        }
         let errors = self.errors();
         let start = self.source(decl)?;
         let untimed = self.untimed(decl, &start)?;
@@ -283,7 +287,8 @@ impl<'a> Analyzer<'a, '_> {
             }
             let enriches = |op: &hir::Op| match &op.kind {
                 hir::OpKind::Enrich(enrich) => Some(enrich.table),
-                hir::OpKind::Step(_) | hir::OpKind::Keyed(_) => None,
+                hir::OpKind::JoinTable { right, .. } => Some(*right),
+                hir::OpKind::Step(_) | hir::OpKind::Keyed(_) | hir::OpKind::Relate(_) => None,
             };
             read.extend(stream.ops.iter().filter_map(enriches));
         }

@@ -4,17 +4,18 @@
 //! in any order and not yet certain, until `Settle` puts them in order. Unlike the operators of streams they see rows
 //! go, and keep their results up to date.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataType, Type};
-use crate::expr::{Aggregate, Expr, add_columns};
+use crate::expr::{Aggregate, Expr};
 use crate::sema::hir::SortKey;
 
 /// See the module's doc. The inputs of a node are as many as the variant says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Relate {
+    /// The changes of a base table as they come, and all over again after a restart, since nothing is saved of what
+    /// follows from them. Output: the input's columns.
+    Feed,
     /// The rows of the input by a key, for those that read them by it. Output: the input's columns.
     Arrange { key: Vec<Expr> },
     /// The pairs of rows of two arranged inputs with equal keys. Output: the columns of the first without `$diff`, those
@@ -50,6 +51,7 @@ impl Relate {
     /// What it is called, for `explain` and names of states.
     pub fn name(&self) -> &'static str {
         match self {
+            Relate::Feed => "feed",
             Relate::Arrange { .. } => "arrange",
             Relate::Join => "join",
             Relate::Unmatched { .. } => "unmatched",
@@ -63,40 +65,11 @@ impl Relate {
     /// Every expression over the first input.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
-            Relate::Join => Vec::new(),
+            Relate::Feed | Relate::Join => Vec::new(),
             Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key } => key.iter().collect(),
             Relate::Distinct { by } => by.iter().collect(),
             Relate::Aggregate { key, .. } => key.iter().collect(),
             Relate::Top { key, order, .. } => key.iter().chain(order.iter().map(|k| &k.expr)).collect(),
-        }
-    }
-
-    /// The columns of the first input that decide what comes out, beside those that are part of it.
-    pub fn columns_read(&self) -> BTreeSet<usize> {
-        let mut columns = BTreeSet::new();
-        self.exprs().into_iter().for_each(|e| add_columns(e, &mut columns));
-        if let Relate::Aggregate { aggregates, .. } = self {
-            columns.extend(aggregates.iter().flat_map(|a| &a.args));
-        }
-        columns
-    }
-
-    /// Replaces every expression by `f` of it, and every column that is named in another way by `column` of it.
-    pub fn map(&mut self, f: &mut dyn FnMut(Expr) -> Expr, column: &dyn Fn(usize) -> usize) {
-        let mut change = |e: &mut Expr| *e = f(std::mem::replace(e, Expr::EventTime));
-        match self {
-            Relate::Join => {}
-            Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key } => {
-                key.iter_mut().for_each(&mut change);
-            }
-            Relate::Distinct { by } => by.iter_mut().for_each(&mut change),
-            Relate::Aggregate { key, aggregates } => {
-                key.iter_mut().for_each(&mut change);
-                aggregates.iter_mut().flat_map(|a| &mut a.args).for_each(|arg| *arg = column(*arg));
-            }
-            Relate::Top { key, order, .. } => {
-                key.iter_mut().chain(order.iter_mut().map(|k| &mut k.expr)).for_each(&mut change);
-            }
         }
     }
 
@@ -105,9 +78,11 @@ impl Relate {
         let types = |exprs: &[Expr]| exprs.iter().map(Expr::data_type).collect::<Vec<_>>();
         let diff = [Type::Int.required()];
         match self {
-            Relate::Arrange { .. } | Relate::Unmatched { .. } | Relate::Top { .. } | Relate::Settle { .. } => {
-                inputs[0].clone()
-            }
+            Relate::Feed
+            | Relate::Arrange { .. }
+            | Relate::Unmatched { .. }
+            | Relate::Top { .. }
+            | Relate::Settle { .. } => inputs[0].clone(),
             Relate::Join => {
                 let (_, left) = inputs[0].split_last().expect("changes have a column that says how often");
                 [left, &inputs[1]].concat()

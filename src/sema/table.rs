@@ -32,11 +32,6 @@ impl<'a> Analyzer<'a, '_> {
 
     /// A stream that begins with the changes of a table.
     pub(super) fn of_table(&mut self, decl: &StreamDecl<'a>, name: &Name, alias: Option<&Name>) -> Option<Start<'a>> {
-        if decl.is_table {
-            let message = "tables of tables are not supported yet";
-            self.findings.push(Diagnostic::error(codes::NOT_SUPPORTED, decl.source.span, message));
-            return None;
-        }
         let of = decl.ops.first().map(|op| op.name.text.as_str());
         if !matches!(of, Some("changes" | "snapshot")) {
             self.table_as_stream(name);

@@ -8,6 +8,7 @@
 
 mod join;
 mod pattern;
+mod relation;
 mod table;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use varpulis_runtime::plan::logical::{Op, Plan, Reader};
 use varpulis_runtime::sema::hir::{AggregateCall, Keyed, KeyedKind, SortKey, Step, Windows};
 
 use self::pattern::pattern_rows;
+use self::relation::related_rows;
 use self::table::{change_rows, enriched, snapshot_rows, table_rows};
 use crate::input::{EventType, File, Line};
 
@@ -70,6 +72,7 @@ pub fn interpret(plan: &Plan, types: &[EventType], files: &[File], dir: &Path) -
                 let rows: Vec<&Row> = nodes[*of_table].iter().filter(on_time).collect();
                 nodes[*input].iter().filter_map(|row| enriched(lookup, row, keyed, &rows)).collect()
             }
+            Op::Relate { inputs, relate } => related_rows(plan, inputs, relate, &nodes),
             Op::Late { of } => {
                 let Op::Keyed { input, keyed, lateness_ns } = &plan.nodes[*of].op else { unreachable!("not keyed") };
                 let late = nodes[*input].iter().filter(|row| is_late(keyed, *lateness_ns, row));
@@ -347,6 +350,18 @@ fn aggregate_of(call: &AggregateCall, rows: &[Row]) -> Value {
     aggregate_rows(&aggregate, &rows.iter().map(reference).collect::<Vec<_>>())
 }
 
+/// By sort keys; null comes last in both directions.
+fn in_order_of(order: &[SortKey], a: &Row, b: &Row) -> std::cmp::Ordering {
+    let orders = order.iter().map(|key| match (value_of(&key.expr, a), value_of(&key.expr, b)) {
+        (Value::Null, Value::Null) => std::cmp::Ordering::Equal,
+        (Value::Null, _) => std::cmp::Ordering::Greater,
+        (_, Value::Null) => std::cmp::Ordering::Less,
+        (x, y) if key.descending => y.compare(&x),
+        (x, y) => x.compare(&y),
+    });
+    orders.into_iter().find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+}
+
 /// By (at, seq): the first of each value, then sorted, then the first of them.
 fn list_window(mut rows: Vec<Row>, order: &[SortKey], limit: Option<u64>, distinct: Option<&[Expr]>) -> Vec<Row> {
     rows.sort_by(|a, b| (a.at, a.seq).cmp(&(b.at, b.seq)).then_with(|| compare_values(&a.values, &b.values)));
@@ -354,17 +369,7 @@ fn list_window(mut rows: Vec<Row>, order: &[SortKey], limit: Option<u64>, distin
         let mut seen = std::collections::BTreeSet::new();
         rows.retain(|row| seen.insert(encoded(by, row)));
     }
-    rows.sort_by(|a, b| {
-        let orders = order.iter().map(|key| match (value_of(&key.expr, a), value_of(&key.expr, b)) {
-            (Value::Null, Value::Null) => std::cmp::Ordering::Equal,
-            // Null comes last in both directions.
-            (Value::Null, _) => std::cmp::Ordering::Greater,
-            (_, Value::Null) => std::cmp::Ordering::Less,
-            (x, y) if key.descending => y.compare(&x),
-            (x, y) => x.compare(&y),
-        });
-        orders.into_iter().find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-    });
+    rows.sort_by(|a, b| in_order_of(order, a, b));
     rows.truncate(limit.map_or(usize::MAX, |n| n as usize));
     let ranked = rows.into_iter().enumerate();
     ranked.map(|(rank, row)| Row { seq: (0, rank as u64), ..row }).collect()

@@ -47,6 +47,8 @@ pub struct BaseTable {
     late: Late,
     /// Whether changes leave.
     tells: bool,
+    /// The tables that follow from it, if there are any.
+    feeds: Option<Feed>,
     rows_at_once: usize,
     versions: Shared,
     /// By their places.
@@ -57,28 +59,56 @@ pub struct BaseTable {
     worker: Worker,
 }
 
+/// Tables that follow from a table: they hear of every change, and after a restart of all that the table has first.
+struct Feed {
+    port: usize,
+    /// Whether they are still to hear of what the table had when the run began.
+    is_behind: bool,
+}
+
+impl Feed {
+    fn send(&self, changes: &Batch, out: &mut dyn Outlet<Batch>) {
+        for from in (0..changes.len()).step_by(ROWS_AT_ONCE) {
+            out.send(self.port, changes.slice(from, ROWS_AT_ONCE.min(changes.len() - from)));
+        }
+    }
+}
+
 /// Changes on their way out.
 #[derive(Default)]
 struct Changed {
     rows: Vec<Box<[u8]>>,
     diffs: Vec<i64>,
-    /// The rows of the input that made them.
-    of: Vec<u32>,
+    times: Vec<i64>,
+    keys: Vec<u8>,
+    key_ends: Vec<u32>,
 }
 
 impl Changed {
-    fn push(&mut self, row: Row, diff: i64, of: usize) {
+    fn push(&mut self, row: Row, diff: i64, time: i64, key: &[u8]) {
         if let Some(row) = row {
             self.rows.push(row);
             self.diffs.push(diff);
-            self.of.push(of as u32);
+            self.times.push(time);
+            self.keys.extend_from_slice(key);
+            self.key_ends.push(self.keys.len() as u32);
         }
+    }
+
+    /// The rows of columns of `types`, `$diff` and the key.
+    fn batch(self, types: &[DataType], key_types: &[DataType]) -> Batch {
+        let mut rows: Vec<&[u8]> = self.rows.iter().map(|row| &**row).collect();
+        let mut columns: Vec<ArrayRef> = decode_rows(&mut rows, types);
+        columns.push(Arc::new(Int64Array::from(self.diffs)));
+        let keys = Keys::new(self.keys, std::iter::once(0).chain(self.key_ends).collect());
+        columns.extend(key_columns(&keys, key_types));
+        Batch { columns, time: self.times.into(), keys: Some(Arc::new(keys)), ..Batch::default() }
     }
 }
 
 impl BaseTable {
     pub fn new(keyed: &Keyed, types: Vec<DataType>, versions: Shared, counters: Arc<Counters>) -> BaseTable {
-        let KeyedKind::Table { delete, tells } = &keyed.kind else {
+        let KeyedKind::Table { delete, tells, feeds } = &keyed.kind else {
             unreachable!("the planner says that it is a table")
         };
         BaseTable {
@@ -88,6 +118,7 @@ impl BaseTable {
             lateness_ns: keyed.lateness_ns,
             late: if keyed.keeps_late { Late::Sent } else { Late::Dropped },
             tells: *tells,
+            feeds: feeds.then_some(Feed { port: 1 + keyed.keeps_late as usize, is_behind: false }),
             rows_at_once: ROWS_AT_ONCE,
             versions,
             waiting: Runs::new(Clock::Place),
@@ -111,41 +142,45 @@ impl BaseTable {
         let mut versions = self.versions.borrow_mut();
         let slots = versions.slots(&keys, 0..batch.len());
         let (mut changed, mut bytes) = (Changed::default(), Vec::new());
+        let tells = self.tells || self.feeds.is_some();
         for (row, slot) in slots.into_iter().enumerate() {
             let new: Row = (!is_true(deletes.as_ref(), row)).then(|| {
                 bytes.clear();
                 encode_row(&columns, row, &mut bytes);
                 bytes.as_slice().into()
             });
-            let after = if self.tells { new.clone() } else { None };
+            let after = if tells { new.clone() } else { None };
             if let Some(before) = versions.put(slot, batch.places()[row], rank(&batch, row), new)
-                && self.tells
+                && tells
             {
-                changed.push(before, -1, row);
-                changed.push(after, 1, row);
+                let (time, key) = (batch.places()[row], keys.key(row));
+                changed.push(before, -1, time, key);
+                changed.push(after, 1, time, key);
             }
         }
         drop(versions);
-        if !changed.of.is_empty() {
-            send_in_slices(self.changes(&changed, &batch, &keys), &self.counters, out);
+        if changed.rows.is_empty() {
+            return;
+        }
+        let changes = changed.batch(&self.types, &self.key_types);
+        if let Some(feed) = &self.feeds {
+            feed.send(&changes, out);
+        }
+        if self.tells {
+            send_in_slices(changes, &self.counters, out);
         }
     }
 
-    /// The rows of the input's columns, `$diff` and the key.
-    fn changes(&self, changed: &Changed, batch: &Batch, keys: &Keys) -> Batch {
-        let mut rows: Vec<&[u8]> = changed.rows.iter().map(|row| &**row).collect();
-        let mut columns: Vec<ArrayRef> = decode_rows(&mut rows, &self.types);
-        columns.push(Arc::new(Int64Array::from(changed.diffs.clone())));
-        let mut offsets = vec![0];
-        let (mut data, places) = (Vec::new(), batch.places());
-        for &row in &changed.of {
-            data.extend_from_slice(keys.key(row as usize));
-            offsets.push(data.len() as u32);
-        }
-        let keys = Keys::new(data, offsets);
-        columns.extend(key_columns(&keys, &self.key_types));
-        let time = changed.of.iter().map(|&row| places[row as usize]).collect();
-        Batch { columns, time, keys: Some(Arc::new(keys)), ..Batch::default() }
+    /// Tells the tables that follow from this one all that it had when the run began.
+    fn catch_up(&mut self, out: &mut dyn Outlet<Batch>) {
+        let Some(feed) = self.feeds.as_mut().filter(|feed| feed.is_behind) else { return };
+        feed.is_behind = false;
+        let mut changed = Changed::default();
+        self.versions.borrow_mut().for_each(&mut |key, before, row, at| {
+            changed.push(before, -1, at, key);
+            changed.push(row, 1, at, key);
+        });
+        feed.send(&changed.batch(&self.types, &self.key_types), out);
     }
 }
 
@@ -186,6 +221,7 @@ impl Core for BaseTable {
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
+        self.catch_up(out);
         if self.applying.0.is_empty() {
             let released = self.waiting.release(watermark);
             if !released.is_empty() {
@@ -243,6 +279,7 @@ impl Durable for BaseTable {
     }
 
     fn restored(&mut self) {
+        self.feeds.iter_mut().for_each(|feed| feed.is_behind = true);
         self.versions.borrow_mut().restored();
     }
 
@@ -265,7 +302,8 @@ impl Limited for BaseTable {
     }
 }
 
-/// Adds the operator: its changes, its late rows where they are kept, and its versions for whoever looks them up.
+/// Adds the operator: its changes, its late rows where they are kept, its feed where tables follow from it, and its
+/// versions for whoever looks them up.
 pub fn base_table<'scope>(
     name: &str,
     input: Packets<'scope>,
@@ -284,7 +322,8 @@ pub fn base_table<'scope>(
     let rows = key_by(&format!("{name} key"), input, keyed.key.clone(), None, key_counters);
     let inputs = vec![(rows, DistributorPact(|_: usize| ByKey::default()))];
     let keeper = site.keeper(&keyed.state.name(), &mut core, counters);
-    let ports = 1 + keyed.keeps_late as usize;
+    let feeds = matches!(keyed.kind, KeyedKind::Table { feeds: true, .. });
+    let ports = 1 + keyed.keeps_late as usize + feeds as usize;
     (drive(name, inputs, ports, core, keeper, site.gauge, site.chaos), versions)
 }
 

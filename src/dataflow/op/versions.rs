@@ -186,6 +186,22 @@ impl Versions {
         self.contents[slot as usize].as_of(place)
     }
 
+    /// Every version, those of a key in order: the key, the row until then, the row from then on, and the place. What is
+    /// not in memory is fetched.
+    pub fn for_each(&mut self, visit: &mut dyn FnMut(&[u8], Row, Row, i64)) {
+        self.fetch_section(());
+        for slot in self.keys.section(()) {
+            let (key, content) = (self.keys.key(slot), &self.contents[slot as usize]);
+            let mut before = None;
+            for (at, row) in content.older.iter().flat_map(|older| older.iter()) {
+                visit(key, std::mem::replace(&mut before, row.clone()), row.clone(), *at);
+            }
+            if content.at != UNFILLED {
+                visit(key, before, content.row.clone(), content.at);
+            }
+        }
+    }
+
     /// Drops what nobody can ask for any more, when everything before `watermark` has come.
     pub fn tidy(&mut self, watermark: i64) {
         if self.keys.is_saving() {

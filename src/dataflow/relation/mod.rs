@@ -25,6 +25,7 @@ pub mod aggregate;
 pub mod arrange;
 pub mod distinct;
 pub mod join;
+pub mod render;
 pub mod settle;
 #[cfg(test)]
 mod tests;

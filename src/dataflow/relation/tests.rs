@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Array, ArrayRef, Int64Array};
-use differential_dataflow::trace::{SpineBatch, TraceReader};
+use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::source;

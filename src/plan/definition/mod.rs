@@ -20,6 +20,7 @@
 mod facts;
 mod join;
 mod pattern;
+mod relation;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -73,6 +74,12 @@ pub fn definitions(plan: &Plan) -> Vec<StateDefinition> {
                 let (state, out) =
                     of_enrich(&edges[*input], schema, &edges[*table], lookup, state.name(), &node.schema);
                 states.push(state);
+                out
+            }
+            Op::Relate { inputs, relate, state } => {
+                let edges = inputs.iter().map(|i| (&edges[*i], &plan.nodes[*i].schema));
+                let (told, out) = relation::of(edges.collect(), relate, &node.schema);
+                states.extend(state.as_ref().map(|state| StateDefinition { name: state.name(), ..told }));
                 out
             }
             Op::Late { of } => late(plan, *of, &edges),
@@ -184,7 +191,7 @@ fn add_kind(own: &mut Facts, kind: &KeyedKind, columns: &[Base]) {
         }
         KeyedKind::Limit { n } => own.add(format!("limit {n}"), json!(["limit", n])),
         KeyedKind::Pattern { pattern } => pattern::add(own, pattern, columns),
-        KeyedKind::Table { delete, tells: _ } => {
+        KeyedKind::Table { delete, tells: _, feeds: _ } => {
             if let Some(e) = delete {
                 own.add(format!("deleted when {}", text(e, columns)), json!(["delete", exact(e, columns)]));
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::physical::{Op, Plan};
+use crate::plan::physical::{Op, Plan, Relate};
 
 /// The operators in the order in which every worker renders them.
 pub fn text(plan: &Plan) -> String {
@@ -34,6 +34,7 @@ pub fn text(plan: &Plan) -> String {
                 line(format!("{id}: {name} key: pipeline, encodes {} key columns", lookup.on.len()));
                 line(format!("{id}: {name}: exchange by key group, and behind {table}: driven, reads its versions"));
             }
+            Op::Relate { relate, .. } => line(format!("{id}: {name}: {}", related(relate))),
             Op::Timer { .. } => line(format!("{id}: {name}: exchange to worker 0, driven")),
         }
     }
@@ -42,4 +43,17 @@ pub fn text(plan: &Plan) -> String {
     }
     line("ordered sink: exchange to worker 0, driven; or a sink per output and worker when unordered".to_string());
     out
+}
+
+fn related(relate: &Relate) -> &'static str {
+    match relate {
+        Relate::Feed => "an output of the table of its own, with all versions after a restart",
+        Relate::Arrange { .. } => "exchange by key group, an arrangement",
+        Relate::Join => "a join of two arrangements",
+        Relate::Unmatched { .. } => "exchange by key group, a reduction of the pairs",
+        Relate::Aggregate { .. } => "exchange by key group, an arrangement of sums, a reduction",
+        Relate::Distinct { .. } => "exchange by key group, an arrangement, a reduction",
+        Relate::Top { .. } => "exchange by key group, three stages of an arrangement and a reduction",
+        Relate::Settle { .. } => "exchange by key group, driven",
+    }
 }

@@ -34,6 +34,11 @@ pub fn text(program: &Program) -> String {
                     format!("   {}: {}", op.label, logical::lookup(&enrich.lookup, schema, table))
                 }
                 OpKind::Keyed(keyed) => format!("   {}: {}", op.label, logical::keyed(keyed, schema)),
+                OpKind::Relate(relate) => format!("   {}: {}", op.label, logical::relate(relate, schema)),
+                OpKind::JoinTable { right, join } => {
+                    let table = &program.streams[*right];
+                    format!("   {}: {} with {}", op.label, logical::table_join(join, schema, &table.schema), table.name)
+                }
             });
             schema = &op.schema;
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::data::time::format_duration;
 use crate::data::{Field, Schema, Value};
-use crate::expr::Expr;
+use crate::expr::{Aggregate, Expr};
 use crate::join::{Join, Reach};
 use crate::plan::bounds::{bound, join_bound, sentence};
 use crate::plan::explain::dot::Graph;
@@ -12,7 +12,7 @@ use crate::plan::explain::expr::expr;
 use crate::plan::explain::{parts, pattern};
 use crate::plan::logical::{Node, Op, Plan};
 use crate::plan::patterns::delay_ns;
-use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, Step};
+use crate::sema::hir::{self, Keyed, KeyedKind, Lookup, Relate, Step, TableJoin};
 use crate::state::options::Capacity;
 
 /// One line for each node: what it does, to what, and (indented) what comes out; of a program with this capacity.
@@ -100,6 +100,10 @@ fn operator(plan: &Plan, node: &Node) -> String {
             let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
             format!("enrich of {input} from {table}: {}", self::lookup(lookup, of, from))
         }
+        Op::Relate { inputs, relate } => {
+            let ids: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("{} of {}", self::relate(relate, &plan.nodes[inputs[0]].schema), ids.join(", "))
+        }
         Op::Late { of } => format!("late rows of {of}"),
         Op::Timer { inputs, period_ns } => {
             let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
@@ -145,6 +149,45 @@ pub fn join_of(join: &Join, inputs: [&Schema; 2]) -> String {
         out += &format!(" where {}", expr(residual, &Schema::new(side(0).chain(side(1)).collect())));
     }
     out
+}
+
+/// An operator of tables that follow from tables, over its first input.
+pub fn relate(relate: &Relate, input: &Schema) -> String {
+    let by = |key: &[Expr]| match key {
+        [] => String::new(),
+        key => format!(" by {}", parts::exprs(key, input)),
+    };
+    match relate {
+        Relate::Feed => "changes".to_string(),
+        Relate::Arrange { key } => format!("arrangement{}", by(key)),
+        Relate::Join => "pairs".to_string(),
+        Relate::Unmatched { .. } => "unmatched rows".to_string(),
+        Relate::Aggregate { key, aggregates } => {
+            let column = |i: &usize| input.fields.get(*i).map_or("?".to_string(), |f| f.name.clone());
+            let call = |a: &Aggregate| parts::aggregate(&a.function, &a.args.iter().map(column).collect::<Vec<_>>());
+            let calls: Vec<String> = aggregates.iter().map(call).collect();
+            format!("{}{}", calls.join(", "), by(key))
+        }
+        Relate::Distinct { by } => format!("distinct {}", parts::exprs(by, input)),
+        Relate::Top { key, order, n } => format!("first {n} in the order of {}{}", parts::order(order, input), by(key)),
+        Relate::Settle { key } => format!("settled changes{}", by(key)),
+    }
+}
+
+/// `left_join on a == b where c`, over the rows before and the changes of the other table.
+pub fn table_join(join: &TableJoin, left: &Schema, right: &Schema) -> String {
+    let kind = match join.keeps {
+        [false, false] => "join",
+        [true, false] => "left_join",
+        [false, true] => "right_join",
+        [true, true] => "full_join",
+    };
+    let equal = join.keys[0].iter().zip(&join.keys[1]).map(|(l, r)| format!("{} == {}", expr(l, left), expr(r, right)));
+    let residual = match &join.residual {
+        Some(_) => " and more",
+        None => "",
+    };
+    format!("{kind} on {}{residual}", equal.collect::<Vec<_>>().join(" and "))
 }
 
 pub fn keyed(keyed: &Keyed, input: &Schema) -> String {

@@ -98,14 +98,19 @@ pub fn changes(as_diff: bool) -> &'static str {
 }
 
 /// What a list of a window's rows does to them: `distinct …, order …, limit …`.
+/// `a, b desc`
+pub fn order(order: &[SortKey], schema: &Schema) -> String {
+    let key = |k: &SortKey| format!("{}{}", expr(&k.expr, schema), if k.descending { " desc" } else { "" });
+    order.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
 pub fn rows(order: &[SortKey], limit: Option<u64>, distinct: Option<&[Expr]>, schema: &Schema) -> String {
     let mut parts = Vec::new();
     if let Some(by) = distinct {
         parts.push(format!("distinct {}", exprs(by, schema)));
     }
     if !order.is_empty() {
-        let key = |k: &SortKey| format!("{}{}", expr(&k.expr, schema), if k.descending { " desc" } else { "" });
-        parts.push(format!("order by {}", order.iter().map(key).collect::<Vec<_>>().join(", ")));
+        parts.push(format!("order by {}", self::order(order, schema)));
     }
     if let Some(n) = limit {
         parts.push(format!("limit {n}"));

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use crate::data::Schema;
 use crate::data::time::format_duration;
 use crate::expr::Aggregate;
-use crate::plan::bounds::sentence;
+use crate::plan::bounds::{kept, sentence};
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
 use crate::plan::explain::{logical, parts, pattern};
-use crate::plan::physical::{Keyed, KeyedKind, Node, Op, Plan, Step, WindowBody};
+use crate::plan::physical::{Keyed, KeyedKind, Node, NodeId, Op, Plan, Relate, StateId, Step, WindowBody};
 use crate::state::options::Capacity;
 
 /// Sources first, then one block for each node, then the outputs; of a program with this capacity.
@@ -32,7 +32,7 @@ pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
     }
     for (id, node) in plan.nodes.iter().enumerate() {
         line(format!("{id}: {} [{}]", operator(plan, node), node.stream));
-        for detail in details(plan, node, capacity) {
+        for detail in details(plan, id, capacity) {
             line(format!("   {detail}"));
         }
         line(format!("   -> {}", parts::columns(&node.schema)));
@@ -49,7 +49,7 @@ pub fn dot(plan: &Plan, capacity: Option<Capacity>) -> String {
     let mut graph = Graph::new("physical");
     for (id, node) in plan.nodes.iter().enumerate() {
         let mut label = operator(plan, node);
-        for detail in details(plan, node, capacity) {
+        for detail in details(plan, id, capacity) {
             label += &format!("\n{detail}");
         }
         graph.node(id, &node.stream, &label);
@@ -85,6 +85,10 @@ pub fn operator(plan: &Plan, node: &Node) -> String {
             let (of, from) = (&plan.nodes[*input].schema, &plan.nodes[*table].schema);
             format!("enrich of {input} from {table}: {}", logical::lookup(lookup, of, from))
         }
+        Op::Relate { inputs, relate, .. } => {
+            let ids: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            format!("{} of {}", logical::relate(relate, &plan.nodes[inputs[0]].schema), ids.join(", "))
+        }
         Op::Late { of } => format!("late rows of {of}"),
         Op::Timer { inputs, period_ns } => {
             let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
@@ -93,7 +97,8 @@ pub fn operator(plan: &Plan, node: &Node) -> String {
     }
 }
 
-fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> {
+fn details(plan: &Plan, id: NodeId, capacity: Option<Capacity>) -> Vec<String> {
+    let node = &plan.nodes[id];
     match &node.op {
         Op::Chain { input, steps } => chain(&plan.nodes[*input].schema, steps, &node.schema),
         Op::Keyed { input, keyed } => {
@@ -155,6 +160,7 @@ fn details(plan: &Plan, node: &Node, capacity: Option<Capacity>) -> Vec<String> 
             let bound = "bounded by the rows that the table is behind";
             vec![format!("exchange by {key}; state {}; {bound}", state.name())]
         }
+        Op::Relate { relate, state, .. } => related(plan, id, relate, state.as_ref()),
         Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => Vec::new(),
     }
 }
@@ -173,6 +179,24 @@ fn versions(plan: &Plan, node: &Node, keyed: &Keyed) -> String {
         ns => format!("deletions are forgotten {} later", format_duration(ns)),
     };
     format!("{kept}; {deleted}")
+}
+
+/// What an operator of derived tables keeps, who shares it, and what bounds it.
+fn related(plan: &Plan, id: NodeId, relate: &Relate, state: Option<&StateId>) -> Vec<String> {
+    let readers = || plan.nodes.iter().enumerate().filter(|(_, n)| n.op.inputs().contains(&id));
+    let keeps = match relate {
+        Relate::Arrange { .. } => {
+            let by: Vec<String> = readers().map(|(reader, n)| format!("{reader} ({})", n.stream)).collect();
+            let shared = if by.len() > 1 { "shared by" } else { "read by" };
+            format!("an arrangement, {shared} {}", by.join(", "))
+        }
+        Relate::Unmatched { .. } | Relate::Distinct { .. } => "two arrangements".to_string(),
+        Relate::Aggregate { .. } => "an arrangement of sums and one of results".to_string(),
+        Relate::Top { .. } => "six arrangements".to_string(),
+        Relate::Settle { .. } => format!("state {}", state.map(StateId::name).unwrap_or_default()),
+        Relate::Feed | Relate::Join => return Vec::new(),
+    };
+    kept(relate).map(|bound| format!("{keeps}; bounded by {bound}; rebuilt after a restart")).into_iter().collect()
 }
 
 fn chain(input: &Schema, steps: &[Step], output: &Schema) -> Vec<String> {

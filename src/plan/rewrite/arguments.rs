@@ -46,6 +46,7 @@ pub fn arguments(mut plan: Plan) -> Plan {
             | Op::Merge { .. }
             | Op::Join { .. }
             | Op::Enrich { .. }
+            | Op::Relate { .. }
             | Op::Timer { .. } => {}
         }
         let new = out.push(node);

@@ -33,7 +33,7 @@ pub fn fold_constants(mut plan: Plan) -> Plan {
             }
             Op::Join { join, .. } => join.map(&mut |e, _| simplified(e)),
             Op::Enrich { lookup, .. } => lookup.on.iter_mut().for_each(change),
-            Op::Source { .. } | Op::Merge { .. } | Op::Late { .. } | Op::Timer { .. } => {}
+            Op::Source { .. } | Op::Merge { .. } | Op::Relate { .. } | Op::Late { .. } | Op::Timer { .. } => {}
         }
         let new = out.push(node);
         out.moved.push(new);

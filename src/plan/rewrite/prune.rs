@@ -110,6 +110,13 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
                     }));
                 }
             }
+            // Rows that agree in what is read are still as many rows as they were.
+            Op::Relate { inputs, .. } => {
+                for input in inputs {
+                    let width = plan.nodes[*input].schema.len();
+                    needed[*input].get_or_insert_default().extend(0..width);
+                }
+            }
             Op::Late { of } => {
                 needed[*of].get_or_insert_default();
                 if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
@@ -209,6 +216,13 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 let before = inputs.map(|i| &columns[i]);
                 *inputs = inputs.map(|i| out.moved[i]);
                 join_columns(join, &mut node.schema, wanted, before, out.nodes[inputs[0]].schema.len())
+            }
+            Op::Relate { inputs, .. } => {
+                for input in inputs.iter_mut() {
+                    let all = (0..plan.nodes[*input].schema.len()).collect();
+                    *input = aligned(*input, &plan, &all, &columns, &mut out);
+                }
+                (0..node.schema.len()).map(Some).collect()
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];

@@ -36,7 +36,7 @@ fn movable(plan: &Plan, id: NodeId) -> bool {
             Step::Print { .. } | Step::Log { .. } => false,
         },
         Op::Merge { .. } => true,
-        Op::Source { .. } | Op::Keyed { .. } | Op::Join { .. } | Op::Enrich { .. } => false,
+        Op::Source { .. } | Op::Keyed { .. } | Op::Join { .. } | Op::Enrich { .. } | Op::Relate { .. } => false,
         Op::Late { .. } | Op::Timer { .. } => false,
     }
 }
@@ -81,6 +81,7 @@ fn move_below(node: &mut Node, predicate: &Expr, filter: &Node, out: &mut Rebuil
         | Op::Keyed { .. }
         | Op::Join { .. }
         | Op::Enrich { .. }
+        | Op::Relate { .. }
         | Op::Late { .. }
         | Op::Timer { .. } => unreachable!("the filter is not movable"),
     }

@@ -5,6 +5,7 @@
 //! key by which rows are brought together; the rest is tried on each pair.
 
 mod condition;
+mod tables;
 
 use self::condition::{apart, in_step};
 use crate::data::time::format_duration;

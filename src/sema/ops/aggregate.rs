@@ -60,7 +60,7 @@ impl<'a> Chain<'a, '_, '_> {
     }
 
     /// The fields over the operator's output, and the aggregates that they call.
-    fn group_fields(&mut self, args: &[Arg], windowed: bool) -> Option<Aggregation> {
+    pub(in crate::sema) fn group_fields(&mut self, args: &[Arg], windowed: bool) -> Option<Aggregation> {
         let group = Group { row: &self.row, windowed, aggregates: Vec::new() };
         let mut typer = Typer::new(self.globals, Place::Group(group), self.findings);
         let typed: Vec<Option<Expr>> = args.iter().map(|a| typer.expr(&a.value)).collect();

@@ -91,7 +91,7 @@ pub struct Chain<'a, 'f, 'g> {
     /// `.window(…)` that no operator has used yet.
     pending: Option<Pending>,
     /// Whether rows are the results of an aggregate, so that `.having` makes sense.
-    pub(super) aggregated: bool,
+    pub(in crate::sema) aggregated: bool,
     pub lateness: Option<(i64, Span)>,
     /// The lateness that is allowed where the stream says nothing.
     pub lateness_unsaid: i64,
@@ -223,12 +223,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         None
     }
 
-    fn not_supported(&mut self, op: &StreamOp, what: &str) -> Option<()> {
-        self.error(codes::NOT_SUPPORTED, op.name.span, format!("{what} not supported yet"));
-        None
-    }
-
-    pub(super) fn is_operator(&self, name: &str) -> bool {
+    pub(in crate::sema) fn is_operator(&self, name: &str) -> bool {
         OPERATORS.contains(&name)
     }
 
@@ -248,18 +243,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             let found = Diagnostic::error(codes::UNUSED_WINDOW, pending.span, "nothing uses this window");
             self.findings.push(found.with_hint("`.aggregate`, `.order_by`, `.top`, `.limit` or `.distinct` would"));
         }
-        if let Some(alias) = &self.row.alias
-            && !alias.used.get()
-        {
-            let message = format!("the alias `{}` is never used", alias.name);
-            self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, alias.span, message));
-        }
-        for part in &self.row.parts {
-            if !part.alias.used.get() {
-                let message = format!("the alias `{}` is never used", part.alias.name);
-                self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, part.alias.span, message));
-            }
-        }
+        self.tell_unused_parts();
         self.check_shared_names();
         if self.row.hidden().next().is_some() {
             let fields = self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect();
@@ -268,8 +252,17 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         }
     }
 
+    /// Warns of aliases that nothing names.
+    pub(in crate::sema) fn tell_unused_parts(&mut self) {
+        let aliases = self.row.alias.iter().chain(self.row.parts.iter().map(|part| &part.alias));
+        for alias in aliases.filter(|alias| !alias.used.get()) {
+            let message = format!("the alias `{}` is never used", alias.name);
+            self.findings.push(Diagnostic::warning(codes::UNUSED_ALIAS, alias.span, message));
+        }
+    }
+
     /// The rows of a stream have one field of each name.
-    fn check_shared_names(&mut self) {
+    pub(in crate::sema) fn check_shared_names(&mut self) {
         let of_part = |name| qualified(name).filter(|(part, _)| self.row.part(part).is_some());
         let Some((_, name)) = self.row.field_names().find_map(of_part) else { return };
         let parts = self.row.parts_with(name);
@@ -283,7 +276,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         self.findings.push(Diagnostic::error(code, span, message));
     }
 
-    pub(super) fn error_with_hint(
+    pub(in crate::sema) fn error_with_hint(
         &mut self,
         code: Code,
         span: Span,
@@ -318,7 +311,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     }
 
     /// Replaces the columns of the rows.
-    pub(super) fn project(
+    pub(in crate::sema) fn project(
         &mut self,
         label: &str,
         span: Span,
@@ -342,11 +335,11 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     }
 
     /// The hidden columns as they are, for a projection that changes the fields only.
-    fn hidden(&self) -> Vec<(String, Expr)> {
+    pub(in crate::sema) fn hidden(&self) -> Vec<(String, Expr)> {
         self.row.hidden().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect()
     }
 
-    fn visible(&self) -> Vec<(String, Expr)> {
+    pub(in crate::sema) fn visible(&self) -> Vec<(String, Expr)> {
         self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect()
     }
 

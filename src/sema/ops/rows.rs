@@ -68,18 +68,23 @@ impl<'a> Chain<'a, '_, '_> {
     }
 
     pub(super) fn top(&mut self, op: &'a StreamOp) -> Option<()> {
-        let args = self.arguments(op, &Takes { positional: (1, 1), named: &["by"] })?;
         self.needs_window(op)?;
         self.warn_if_alone(op);
+        let (n, key) = self.first_by(op)?;
+        self.sort(op, vec![key]);
+        self.rows(&format!("top {n}"), op, Some(n), None);
+        Some(())
+    }
+
+    /// What `.top(n, by: e)` says.
+    pub(in crate::sema) fn first_by(&mut self, op: &'a StreamOp) -> Option<(u64, SortKey)> {
+        let args = self.arguments(op, &Takes { positional: (1, 1), named: &["by"] })?;
         let n = self.constants().count(&args.positional[0].value, "the number of rows of `.top`")?;
         let Some(by) = op.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == "by")) else {
             self.error_with_hint(codes::MISSING_OPTION, op.span, "`.top` needs `by:`", "as in `.top(3, by: value)`");
             return None;
         };
-        let key = self.sort_key(by, Direction::Descending)?;
-        self.sort(op, vec![key]);
-        self.rows(&format!("top {n}"), op, Some(n), None);
-        Some(())
+        Some((n, self.sort_key(by, Direction::Descending)?))
     }
 
     pub(super) fn limit(&mut self, op: &'a StreamOp) -> Option<()> {
@@ -120,7 +125,7 @@ impl<'a> Chain<'a, '_, '_> {
                     alone = matches!(keyed.kind, KeyedKind::Aggregate { .. });
                 }
                 OpKind::Step(_) if op.label == "partition_by" => alone = false,
-                OpKind::Step(_) | OpKind::Enrich(_) => {}
+                OpKind::Step(_) | OpKind::Enrich(_) | OpKind::Relate(_) | OpKind::JoinTable { .. } => {}
             }
         }
         if alone && self.pending.is_none() && !self.row.key_names.is_empty() {

@@ -159,7 +159,7 @@ impl<'a> Chain<'a, '_, '_> {
         self.row.schema = schema.clone();
         let keyed = Keyed { key: exprs, kind: KeyedKind::Table { delete } };
         self.ops.push(Op { label: "table".to_string(), span, kind: OpKind::Keyed(keyed), schema });
-        Some(Relation { key_names: names })
+        Some(Relation { key_names: names, is_derived: false })
     }
 
     /// That every field is null but the key and the time; nothing where that cannot be.
