@@ -144,6 +144,32 @@ QUERIES = {
         from placed(24 * {h}) f asof left join latest w on w.origin = f.origin and w.t <= f.place
         order by f.place, f.origin, f.pos
     """},
+    # At each place the five greatest means over all flights up to it, and how they differ from those of the place before.
+    "tables/top_airlines": {"TopAirlines": """
+        with parts as (
+            select place, carrier, sum(dep_delay) as total, count(*) as n
+            from placed(24 * {h}) where dep_delay is not null group by place, carrier
+        ), so_far as (
+            select place, carrier, sum(total) over w as total, sum(n) over w as n
+            from parts window w as (partition by carrier order by place)
+        ), places as (
+            select p.place, c.carrier from (select distinct place from parts) p, (select distinct carrier from parts) c
+        ), means as (
+            select p.place, p.carrier, f.n::bigint as flights, (f.total / f.n)::double as delay
+            from places p asof join so_far f on f.carrier = p.carrier and f.place <= p.place
+        ), ranked as (
+            select *, row_number() over (partition by place order by delay desc, carrier) <= 5 as is_top from means
+        ), compared as (
+            select *, coalesce(lag(is_top) over w, false) as was_top, lag(flights) over w as old_flights, lag(delay) over w as old_delay
+            from ranked window w as (partition by carrier order by place)
+        )
+        select place as _time,
+               case when not is_top then 'delete' when was_top then 'update' else 'insert' end as op, carrier,
+               case when is_top then flights else old_flights end as flights,
+               case when is_top then delay else old_delay end as delay
+        from compared where (is_top or was_top) and not (is_top and was_top and flights = old_flights)
+        order by _time, carrier
+    """},
     # Patterns. Rows of a key are in the order of time, then of the file; `strict` is what follows at once. Rows of the
     # output that agree in time and key are in the order of their text.
     "patterns/late_all_day": {"LateAllDay": """

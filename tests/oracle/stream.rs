@@ -3,6 +3,7 @@
 
 mod join;
 mod pattern;
+mod relation;
 mod table;
 
 use varpulis_runtime::expr::generate::Random;
@@ -71,6 +72,9 @@ impl Writer {
             let name = format!("S{number}");
             if self.random.chance(25) {
                 out += &self.table();
+                while self.random.chance(40) {
+                    out += &self.derived_table();
+                }
             }
             let mut chain = self.source();
             if chain.watermarked && self.random.chance(50) {

@@ -5,12 +5,12 @@ use super::{Chain, Field, Readable, SCALARS, Ty, Writer, literal};
 /// A table that was declared.
 #[derive(Clone, Debug)]
 pub struct Table {
-    name: String,
-    fields: Vec<Field>,
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
     /// Of the parts of its key.
-    key: Vec<Ty>,
+    pub(super) key: Vec<Ty>,
     /// Whether rows may come too late for it, and which.
-    late: Option<Vec<Field>>,
+    pub(super) late: Option<Vec<Field>>,
 }
 
 const KEYS: [Ty; 5] = [Ty::Int, Ty::Str, Ty::Str, Ty::Float, Ty::Bool];
