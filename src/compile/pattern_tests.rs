@@ -38,7 +38,9 @@ fn pattern_of(stream: &Stream) -> &Pattern {
             KeyedKind::Pattern(pattern) => pattern,
             other => panic!("{other:?}"),
         },
-        OpKind::Step(_) | OpKind::Enrich(_) => panic!("{:?}", stream.ops[0]),
+        OpKind::Step(_) | OpKind::Enrich(_) | OpKind::Relate(_) | OpKind::JoinTable { .. } => {
+            panic!("{:?}", stream.ops[0])
+        }
     }
 }
 

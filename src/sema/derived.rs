@@ -133,8 +133,10 @@ impl<'a> Derived<'_, 'a, '_, '_> {
                 return self.chain.read(op);
             }
             let message = format!("`.{name}` cannot stand in a table that follows from another");
-            let this = &self.chain.name.text;
-            let hint = format!("a stream that begins with `{this}.changes()` may have it, if it is one of streams");
+            let hint = match name {
+                "key" | "delete" => "its key and its rows follow from those of the other".to_string(),
+                _ => format!("a stream that begins with `{}.changes()` may have it", self.chain.name.text),
+            };
             self.chain.error_with_hint(codes::NOT_IN_TABLE, op.name.span, message, hint);
             return None;
         }
@@ -176,10 +178,11 @@ impl<'a> Derived<'_, 'a, '_, '_> {
             let args = (from..hidden.len()).collect();
             aggregates.push(Aggregate { function, args, arg_types, ty });
         }
-        if let Some(lasting) = aggregates.iter().find(|a| a.balance().is_none()) {
+        if let Some(lasting) = aggregates.iter().find(|a| !a.can_take_back()) {
             let name = lasting.function.name();
             let message = format!("`{name}` cannot take back a row that is gone, and the rows of a table go");
-            let hint = "sums, counts, means, deviations, `any` and `all` can; `.top(1, by: …)` keeps the first row";
+            let hint =
+                "sums, counts, means, deviations, `min`, `max`, `any` and `all` can; `.top(n, by: …)` keeps rows";
             self.chain.error_with_hint(codes::NOT_RETRACTABLE, op.span, message, hint);
             return None;
         }

@@ -2,26 +2,32 @@
 //!
 //! What the rows of a key come to is the *difference* of its one update: sums and counts are added where differential
 //! adds differences, so that a change costs the same however many rows its key has, and nothing is kept of the rows.
+//! The least and the greatest value of a key are the first of its values in order, which are found in stages as
+//! [`top`](super::top) finds rows, and are then put together with the sums.
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
+use differential_dataflow::AsCollection;
+use differential_dataflow::VecCollection;
 use differential_dataflow::difference::{IsZero, Semigroup};
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::ord_neu::{
-    OrdKeyBatcher, OrdKeySpine, OrdValSpine, VecOrdValBuilder,
+    OrdKeyBatcher, OrdKeySpine, OrdValBatcher, OrdValSpine, VecOrdValBuilder,
 };
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::top::{Ranked, first};
 use super::updates::{Bytes, packets, updates};
-use crate::data::DataType;
+use crate::data::array::array_of_values;
 use crate::data::flight::Gauge;
-use crate::data::key::decode_rows;
+use crate::data::key::{decode_rows, decode_value, encode_keys};
+use crate::data::{DataType, Value};
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::driven::Packets;
 use crate::dataflow::time::Time;
 use crate::expr::Errors;
-use crate::expr::aggregate::{Aggregate, Balance, accumulators};
+use crate::expr::aggregate::{Aggregate, Balance};
 
 /// Of the rows of a key: how many there are, and the balance of each aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +54,13 @@ type SumSpine = OrdKeySpine<Bytes, Time, Balances>;
 type ResultSpine = OrdValSpine<Bytes, Bytes, Time, i64>;
 type ResultBuilder = VecOrdValBuilder<Bytes, Bytes, Time, i64>;
 
+/// What a key has of one aggregate, or of all that are sums: its number, and the bytes that it is read from.
+type Part = (u16, Bytes);
+type PartSpine = OrdValSpine<Bytes, Part, Time, i64>;
+type PartBatcher = OrdValBatcher<Bytes, Part, Time, i64>;
+/// The part of the sums, which a key has as long as it has rows.
+const SUMS: u16 = 0;
+
 /// For each key that has rows, the parts of the key, of `key_types`, and the aggregates over its rows, which rows can be
 /// taken back from. `input` is keyed.
 pub fn aggregate<'scope>(
@@ -58,10 +71,30 @@ pub fn aggregate<'scope>(
     counters: Arc<Counters>,
     gauge: Arc<Gauge>,
 ) -> Packets<'scope> {
-    let args: Vec<Vec<usize>> = aggregates.iter().map(|a| a.args.clone()).collect();
-    let empty = aggregates.iter().map(|a| a.balance().expect("sema has seen that rows can be taken back"));
-    let empty = Balances { rows: 0, parts: empty.collect() };
-    let rows = updates(name, input, gauge.clone(), move |changes, out| {
+    let mut results = sums(name, input.clone(), &aggregates, gauge.clone());
+    let extremes: Vec<&Aggregate> = aggregates.iter().filter(|a| a.extreme().is_some()).collect();
+    if !extremes.is_empty() {
+        let mut parts = results.map(|(key, state)| (key, (SUMS, state)));
+        for (number, aggregate) in (SUMS + 1..).zip(&extremes) {
+            let extreme = extreme(name, input.clone(), aggregate, gauge.clone());
+            parts = parts.concat(extreme.map(move |(key, (value, _))| (key, (number, value))));
+        }
+        results = together(name, parts, extremes.len() as u16);
+    }
+    packets(name, results.inner, gauge, move |rows| read(rows, &key_types, &aggregates, &counters))
+}
+
+/// Of each key that has rows, the states of the aggregates that are sums, one after the other.
+fn sums<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    aggregates: &[Aggregate],
+    gauge: Arc<Gauge>,
+) -> VecCollection<'scope, Time, (Bytes, Bytes), i64> {
+    let of_sums = aggregates.iter().filter_map(|a| Some((a.balance()?, a.args.clone())));
+    let (parts, args): (Vec<Balance>, Vec<Vec<usize>>) = of_sums.unzip();
+    let empty = Balances { rows: 0, parts };
+    let rows = updates(name, input, gauge, move |changes, out| {
         let args: Vec<Vec<ArrayRef>> =
             args.iter().map(|args| args.iter().map(|&i| changes.columns[i].clone()).collect()).collect();
         for (row, &diff) in changes.diffs.iter().enumerate() {
@@ -87,11 +120,70 @@ pub fn aggregate<'scope>(
             into.extend(updates.drain(..).map(|(state, time, diff)| ((key.clone(), state), time, diff)));
         },
     );
-    let results = results.as_collection(|key, state| (key.clone(), state.clone()));
-    packets(name, results.inner, gauge, move |rows| read(rows, &key_types, &aggregates, &counters))
+    results.as_collection(|key, state| (key.clone(), state.clone()))
 }
 
-/// The columns of keys and of what their sums and counts are read as.
+/// Of each key the least value of the aggregate's argument, or the greatest with its bytes turned over.
+fn extreme<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    aggregate: &Aggregate,
+    gauge: Arc<Gauge>,
+) -> VecCollection<'scope, Time, (Bytes, Ranked), i64> {
+    let (column, ty, greatest) = (aggregate.args[0], aggregate.arg_types[0].clone(), aggregate.extreme() == Some(true));
+    let values = updates(name, input, gauge, move |changes, out| {
+        let column = &changes.columns[column];
+        let values = encode_keys(&[(column.clone(), ty.clone())], changes.diffs.len());
+        let nulls = column.logical_nulls();
+        for (row, &diff) in changes.diffs.iter().enumerate() {
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                let value = Bytes::from(turned(values.key(row), greatest));
+                out.push(((changes.key(row), (value, Bytes::from([]))), row, diff));
+            }
+        }
+    });
+    first(name, values.as_collection(), 1)
+}
+
+/// The bytes, or others in the opposite order.
+fn turned(bytes: &[u8], over: bool) -> Vec<u8> {
+    if over { bytes.iter().map(|b| !b).collect() } else { bytes.to_vec() }
+}
+
+/// The parts of each key that has rows, one after the other, each extreme behind whether there is one.
+fn together<'scope>(
+    name: &str,
+    parts: VecCollection<'scope, Time, (Bytes, Part), i64>,
+    extremes: u16,
+) -> VecCollection<'scope, Time, (Bytes, Bytes), i64> {
+    let parts = arrange_core::<_, _, PartBatcher, PartSpine>(parts.inner, Pipeline, name, PartBatcher::new);
+    let results = parts.reduce_abelian::<_, ResultBuilder, ResultSpine, _, _>(
+        name,
+        move |_, parts, out| {
+            let mut parts = parts.iter().map(|((number, bytes), _)| (*number, bytes)).peekable();
+            let Some((SUMS, sums)) = parts.next() else { return };
+            let mut all = sums.to_vec();
+            for number in SUMS + 1..=extremes {
+                match parts.next_if(|(part, _)| *part == number) {
+                    Some((_, value)) => {
+                        all.push(1);
+                        all.extend((value.len() as u32).to_be_bytes());
+                        all.extend_from_slice(value);
+                    }
+                    None => all.push(0),
+                }
+            }
+            out.push((Bytes::from(all), 1));
+        },
+        |into, key, updates| {
+            into.clear();
+            into.extend(updates.drain(..).map(|(state, time, diff)| ((key.clone(), state), time, diff)));
+        },
+    );
+    results.as_collection(|key, state| (key.clone(), state.clone()))
+}
+
+/// The columns of keys and of what their aggregates are read as.
 fn read(
     rows: &[(Bytes, Bytes)],
     key_types: &[DataType],
@@ -102,12 +194,34 @@ fn read(
     let mut columns = decode_rows(&mut keys, key_types);
     let mut states: Vec<&[u8]> = rows.iter().map(|(_, state)| &**state).collect();
     let (slots, errors) = ((0..rows.len() as u32).collect::<Vec<u32>>(), Errors::default());
-    for accumulator in &mut accumulators(aggregates) {
+    let mut results: Vec<Option<ArrayRef>> = vec![None; aggregates.len()];
+    for (result, aggregate) in results.iter_mut().zip(aggregates).filter(|(_, a)| a.extreme().is_none()) {
+        let mut accumulator = aggregate.accumulator();
         for (&slot, state) in slots.iter().zip(&mut states) {
             accumulator.decode(slot, state).expect("a balance is written as a state of its aggregate");
         }
-        columns.push(accumulator.output(&slots, &errors));
+        *result = Some(accumulator.output(&slots, &errors));
+    }
+    for (result, aggregate) in results.iter_mut().zip(aggregates) {
+        if let Some(greatest) = aggregate.extreme() {
+            let values: Vec<Value> =
+                states.iter_mut().map(|state| take_extreme(state, greatest, &aggregate.arg_types[0])).collect();
+            *result = Some(array_of_values(&aggregate.ty, &values));
+        }
     }
     counters.add_errors(errors.count());
+    columns.extend(results.into_iter().flatten());
     columns
+}
+
+fn take_extreme(state: &mut &[u8], greatest: bool, ty: &DataType) -> Value {
+    let (is_there, rest) = state.split_first().expect("each extreme says whether there is one");
+    *state = rest;
+    if *is_there == 0 {
+        return Value::Null;
+    }
+    let (len, rest) = state.split_first_chunk::<4>().expect("an extreme is as long as it says");
+    let (value, rest) = rest.split_at(u32::from_be_bytes(*len) as usize);
+    *state = rest;
+    decode_value(&mut &turned(value, greatest)[..], ty)
 }

@@ -356,18 +356,23 @@ fn aggregates_are_those_of_the_rows_that_are_there() {
             let calls = vec![
                 call(AggregateFunction::CountRows, vec![]),
                 call(AggregateFunction::Count, vec![1]),
+                call(AggregateFunction::Min, vec![2]),
                 call(AggregateFunction::Sum, vec![2]),
+                call(AggregateFunction::Max, vec![2]),
+                call(AggregateFunction::Max, vec![1]),
             ];
             let rows = by(inputs.remove(0), &[1]);
-            (aggregate("aggregate", rows, ints(1), calls, Arc::default(), gauge), 4)
+            (aggregate("aggregate", rows, ints(1), calls, Arc::default(), gauge), 7)
         },
         |rows, _| {
-            let mut groups: BTreeMap<Option<i64>, [i64; 3]> = BTreeMap::new();
-            for [_, k, v] in rows {
-                let group = groups.entry(*k).or_default();
-                *group = [group[0] + 1, group[1] + k.is_some() as i64, group[2] + v.unwrap_or(0)];
-            }
-            counted(groups.into_iter().map(|(k, [n, m, sum])| vec![k, Some(n), Some(m), Some(sum)]))
+            let mut groups: BTreeMap<Option<i64>, Vec<i64>> = BTreeMap::new();
+            rows.iter().for_each(|[_, k, v]| groups.entry(*k).or_default().extend(v));
+            counted(groups.into_iter().map(|(k, values)| {
+                let n = values.len() as i64;
+                let (least, greatest) = (values.iter().min().copied(), values.iter().max().copied());
+                let of_key = if k.is_some() { n } else { 0 };
+                vec![k, Some(n), Some(of_key), least, Some(values.iter().sum()), greatest, k]
+            }))
         },
     );
 }

@@ -24,7 +24,7 @@ use crate::expr::{Errors, evaluate};
 use crate::plan::physical::SortKey;
 
 /// What a row is sorted by, in the order of bytes, and the row.
-type Ranked = (Bytes, Bytes);
+pub type Ranked = (Bytes, Bytes);
 /// A key, and the bucket of a row among those of its key.
 type Bucket = (Bytes, u16);
 type TopSpine = OrdValSpine<Bucket, Ranked, Time, i64>;
@@ -54,11 +54,17 @@ pub fn top<'scope>(
             out.push(((changes.key(i), (rank, row)), i, changes.diffs[i]));
         }
     });
-    let mut kept: VecCollection<'scope, Time, (Bytes, Ranked), i64> = rows.as_collection();
-    for buckets in BUCKETS {
-        kept = first_of(name, kept, buckets, n);
-    }
+    let kept = first(name, rows.as_collection(), n);
     packets(name, kept.map(|(_, (_, row))| row).inner, gauge, columns_of(row_types))
+}
+
+/// The first `n` rows of each key.
+pub fn first<'scope>(
+    name: &str,
+    rows: VecCollection<'scope, Time, (Bytes, Ranked), i64>,
+    n: u64,
+) -> VecCollection<'scope, Time, (Bytes, Ranked), i64> {
+    BUCKETS.into_iter().fold(rows, |kept, buckets| first_of(name, kept, buckets, n))
 }
 
 /// By row, bytes in the order in which rows are wanted.

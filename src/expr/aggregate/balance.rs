@@ -3,7 +3,7 @@
 //! A [`Balance`] is kept where an accumulator would be, and differs in that rows count any number of times, less than
 //! none too. Two of them add up in any order to the balance of all their rows, and those of a row and of its removal to
 //! nothing, exactly. Its result is read by the accumulator of the same aggregate, so that there is one rounding and one
-//! notion of overflow. Aggregates that cannot forget a value without knowing all others (`min`, `median`, …) have none.
+//! notion of overflow. Aggregates that cannot forget a value without knowing others (`min`, `median`, …) have none.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
@@ -87,6 +87,20 @@ impl Odd {
 }
 
 impl Aggregate {
+    /// Whether it can be kept up to date while rows go, without a look at all that are left.
+    pub fn can_take_back(&self) -> bool {
+        self.balance().is_some() || self.extreme().is_some()
+    }
+
+    /// Whether it is the greatest value of its rows, or the least; `None` of others.
+    pub fn extreme(&self) -> Option<bool> {
+        match self.function {
+            AggregateFunction::Max => Some(true),
+            AggregateFunction::Min => Some(false),
+            _ => None,
+        }
+    }
+
     /// The balance of no rows; `None` for an aggregate from which rows cannot be taken back.
     pub fn balance(&self) -> Option<Balance> {
         use AggregateFunction::*;

@@ -93,13 +93,16 @@ impl Writer {
         let number = *self.random.pick(&[Ty::Int, Ty::Float, Ty::Duration]);
         let mean = if number == Ty::Duration { Ty::Duration } else { Ty::Float };
         let n = self.expr(chain, number, 1);
-        match self.random.below(8) {
+        let any = *self.random.pick(&SCALARS);
+        match self.random.below(10) {
             0 | 1 => ("count()".to_string(), Ty::Int),
             2 => (format!("count({n})"), Ty::Int),
             3 => (format!("count_if({})", self.expr(chain, Ty::Bool, 1)), Ty::Int),
             4 => (format!("sum({n})"), number),
             5 => (format!("avg({n})"), mean),
-            6 => (format!("variance({})", self.expr(chain, Ty::Float, 1)), Ty::Float),
+            6 => (format!("min({})", self.expr(chain, any, 1)), any),
+            7 => (format!("max({})", self.expr(chain, any, 1)), any),
+            8 => (format!("variance({})", self.expr(chain, Ty::Float, 1)), Ty::Float),
             _ => {
                 let of = *self.random.pick(&["any", "all"]);
                 (format!("{of}({})", self.expr(chain, Ty::Bool, 1)), Ty::Bool)
