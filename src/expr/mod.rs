@@ -6,6 +6,7 @@
 //! part of the plan, so it can be serialized and printed. Nothing here knows streams or time.
 
 pub mod aggregate;
+mod comparison;
 pub mod eval;
 pub mod function;
 #[cfg(any(test, feature = "checked"))]
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataType, Type, Value};
 pub use aggregate::Aggregate;
+pub use comparison::{Comparison, Family};
 pub use eval::{Errors, evaluate, evaluate_predicate};
 pub use function::FunctionRef;
 

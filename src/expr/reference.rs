@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::eval::operand::Operand;
 use super::function::{Call, Resolved};
-use super::{BinaryOp, CastFailure, Errors, Expr, FunctionRef, UnaryOp, text};
+use super::{BinaryOp, CastFailure, Errors, Expr, Family, FunctionRef, UnaryOp, text};
 use crate::data::array::{array_of_values, value_at};
 use crate::data::time::{parse_duration, parse_timestamp};
 use crate::data::{DataType, Type, Value};
@@ -122,35 +122,18 @@ impl Row<'_> {
     }
 
     fn binary(&self, op: BinaryOp, left: &Value, right: &Value) -> Value {
-        let order = || left.compare(right);
-        match op {
-            BinaryOp::Equal => Value::Bool(order().is_eq()),
-            BinaryOp::NotEqual => Value::Bool(order().is_ne()),
-            BinaryOp::Less => Value::Bool(order().is_lt()),
-            BinaryOp::LessOrEqual => Value::Bool(order().is_le()),
-            BinaryOp::Greater => Value::Bool(order().is_gt()),
-            BinaryOp::GreaterOrEqual => Value::Bool(order().is_ge()),
-            BinaryOp::Like => {
+        match op.family() {
+            Family::Comparison(comparison) => Value::Bool(comparison.holds(left.compare(right))),
+            Family::Like => {
                 let (text, pattern): (Vec<char>, Vec<char>) = (chars(left), chars(right));
                 Value::Bool(like(&text, &pattern))
             }
-            BinaryOp::Matches => {
+            Family::Matches => {
                 let text: String = chars(left).iter().collect();
                 let pattern: String = chars(right).iter().collect();
                 self.or_fail(regex::Regex::new(&pattern).ok().map(|r| Value::Bool(r.is_match(&text))))
             }
-            BinaryOp::Add
-            | BinaryOp::Subtract
-            | BinaryOp::Multiply
-            | BinaryOp::Divide
-            | BinaryOp::FloorDivide
-            | BinaryOp::Modulo
-            | BinaryOp::Power
-            | BinaryOp::BitAnd
-            | BinaryOp::BitOr
-            | BinaryOp::BitXor
-            | BinaryOp::ShiftLeft
-            | BinaryOp::ShiftRight => self.arithmetic(op, left, right),
+            Family::Arithmetic => self.arithmetic(op, left, right),
         }
     }
 

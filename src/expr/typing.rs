@@ -80,20 +80,15 @@ pub fn binary(op: BinaryOp, left: &DataType, right: &DataType) -> Result<BinaryT
     let wrong =
         || TypeError::Operands { op: op.symbol(), takes: operands(op), left: left.clone(), right: right.clone() };
     let (a, b) = fill_nulls(op, &left.ty, &right.ty);
-    let (a, b, result, swapped) = match op {
-        BinaryOp::Equal
-        | BinaryOp::NotEqual
-        | BinaryOp::Less
-        | BinaryOp::LessOrEqual
-        | BinaryOp::Greater
-        | BinaryOp::GreaterOrEqual => {
+    let (a, b, result, swapped) = match op.comparison() {
+        Some(comparison) => {
             let common = left.unify(right).ok_or_else(wrong)?.ty;
-            if !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) && !common.is_ordered() {
+            if comparison.needs_order() && !common.is_ordered() {
                 return Err(wrong());
             }
             (common.clone(), common, Type::Bool, false)
         }
-        _ => signature(op, &a, &b)
+        None => signature(op, &a, &b)
             .or_else(|| signature(op, &b, &a).filter(|_| commutes(op)).map(|(b, a, result, _)| (b, a, result, true)))
             .ok_or_else(wrong)?,
     };

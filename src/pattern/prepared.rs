@@ -15,7 +15,7 @@ use crate::data::array::{array_of_values, value_at};
 use crate::data::key::encode_field;
 use crate::data::value::compare_floats;
 use crate::data::{Batch, DataType, Type, Value};
-use crate::expr::{BinaryOp, Errors, Expr, add_columns, evaluate};
+use crate::expr::{Errors, Expr, add_columns, evaluate};
 
 /// See the module's doc.
 pub struct Prepared<'a> {
@@ -142,7 +142,7 @@ impl<'a> Prepared<'a> {
     pub fn satisfies(&self, program: &Program, step: usize, row: usize, memories: &[Value]) -> bool {
         let compared = program.steps[step].compared.iter().zip(&self.steps[step].compared);
         for (condition, cells) in compared {
-            if !cells.compare(row, &memories[condition.memory]).is_some_and(|o| holds(condition.op, o)) {
+            if !cells.compare(row, &memories[condition.memory]).is_some_and(|order| condition.op.holds(order)) {
                 return false;
             }
         }
@@ -198,32 +198,6 @@ impl<'a> Prepared<'a> {
             encode_field(&column.array, ty, column.index(row), &mut out);
         }
         out.into()
-    }
-}
-
-#[inline]
-fn holds(op: BinaryOp, order: Ordering) -> bool {
-    match op {
-        BinaryOp::Equal => order.is_eq(),
-        BinaryOp::NotEqual => order.is_ne(),
-        BinaryOp::Less => order.is_lt(),
-        BinaryOp::LessOrEqual => order.is_le(),
-        BinaryOp::Greater => order.is_gt(),
-        BinaryOp::GreaterOrEqual => order.is_ge(),
-        BinaryOp::Add
-        | BinaryOp::Subtract
-        | BinaryOp::Multiply
-        | BinaryOp::Divide
-        | BinaryOp::FloorDivide
-        | BinaryOp::Modulo
-        | BinaryOp::Power
-        | BinaryOp::BitAnd
-        | BinaryOp::BitOr
-        | BinaryOp::BitXor
-        | BinaryOp::ShiftLeft
-        | BinaryOp::ShiftRight
-        | BinaryOp::Like
-        | BinaryOp::Matches => unreachable!("only comparisons are compared"),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::automaton::{Automaton, Move, TooLarge};
 use super::{Gives, Memory, MemoryValue, Output, Pattern, Slot, Step};
 use crate::data::DataType;
-use crate::expr::{BinaryOp, Expr, add_columns, remap};
+use crate::expr::{Comparison, Expr, add_columns, remap};
 
 /// Most steps: those that a row fits are a word.
 pub const STEPS_MAX: usize = 64;
@@ -43,7 +43,7 @@ pub struct StepProgram {
 /// A comparison with a memory, which stands on the right.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
-    pub op: BinaryOp,
+    pub op: Comparison,
     pub left: Expr,
     pub memory: usize,
 }
@@ -160,40 +160,14 @@ fn reads_anything(e: &Expr) -> bool {
 /// `e` as a comparison of the row with one memory, if it is one.
 fn comparison(pattern: &Pattern, e: &Expr, memories: &mut Vec<Memory>) -> Option<Compared> {
     let Expr::Binary { op, left, right, .. } = e else { return None };
+    let comparison = op.comparison()?;
     let (op, row, remembered) = match (side(pattern, left), side(pattern, right)) {
-        (Side::Row, Side::Memories) => (*op, left, right),
-        (Side::Memories, Side::Row) => (flipped(*op)?, right, left),
+        (Side::Row, Side::Memories) => (comparison, left, right),
+        (Side::Memories, Side::Row) => (comparison.flipped(), right, left),
         (Side::Row | Side::Memories | Side::Both, _) => return None,
     };
-    flipped(op)?;
     let memory = as_memory(pattern, remembered, memories)?;
     Some(Compared { op, left: over_columns(pattern, (**row).clone()), memory })
-}
-
-/// The comparison with its sides exchanged; `None` for what is none.
-fn flipped(op: BinaryOp) -> Option<BinaryOp> {
-    Some(match op {
-        BinaryOp::Equal => BinaryOp::Equal,
-        BinaryOp::NotEqual => BinaryOp::NotEqual,
-        BinaryOp::Less => BinaryOp::Greater,
-        BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,
-        BinaryOp::Greater => BinaryOp::Less,
-        BinaryOp::GreaterOrEqual => BinaryOp::LessOrEqual,
-        BinaryOp::Add
-        | BinaryOp::Subtract
-        | BinaryOp::Multiply
-        | BinaryOp::Divide
-        | BinaryOp::FloorDivide
-        | BinaryOp::Modulo
-        | BinaryOp::Power
-        | BinaryOp::BitAnd
-        | BinaryOp::BitOr
-        | BinaryOp::BitXor
-        | BinaryOp::ShiftLeft
-        | BinaryOp::ShiftRight
-        | BinaryOp::Like
-        | BinaryOp::Matches => return None,
-    })
 }
 
 /// A memory with the value of `e`, which reads memories only: one that there is, or one of the same row as those

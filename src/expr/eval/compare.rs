@@ -13,24 +13,22 @@ use arrow_buffer::{BooleanBuffer, NullBuffer};
 use super::operand::{Operand, Values, union_nulls};
 use crate::data::array::value_at;
 use crate::data::{DataType, Type};
-use crate::expr::BinaryOp;
+use crate::expr::Comparison;
 
 /// Compares operands that both have the type `ty`.
-pub(super) fn compare(op: BinaryOp, a: &Operand, b: &Operand, ty: &Type, rows: usize) -> BooleanArray {
+pub(super) fn compare(comparison: Comparison, a: &Operand, b: &Operand, ty: &Type, rows: usize) -> BooleanArray {
     if *ty == Type::Null || a.is_null_scalar() || b.is_null_scalar() {
         return BooleanArray::new_null(rows);
     }
     // `x > y` is `y < x`, and `x >= y` is `not x < y`, since the order is total.
-    let (a, b, op) = match op {
-        BinaryOp::Greater => (b, a, BinaryOp::Less),
-        BinaryOp::LessOrEqual => (b, a, BinaryOp::GreaterOrEqual),
-        op => (a, b, op),
+    let bits = match comparison {
+        Comparison::Equal => equal(a, b, ty, rows),
+        Comparison::NotEqual => !&equal(a, b, ty, rows),
+        Comparison::Less => less(a, b, ty, rows),
+        Comparison::Greater => less(b, a, ty, rows),
+        Comparison::LessOrEqual => !&less(b, a, ty, rows),
+        Comparison::GreaterOrEqual => !&less(a, b, ty, rows),
     };
-    let base = match op {
-        BinaryOp::Equal | BinaryOp::NotEqual => equal(a, b, ty, rows),
-        _ => less(a, b, ty, rows),
-    };
-    let bits = if matches!(op, BinaryOp::NotEqual | BinaryOp::GreaterOrEqual) { !&base } else { base };
     BooleanArray::new(bits, union_nulls(&[a, b], rows))
 }
 

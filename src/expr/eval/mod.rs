@@ -23,7 +23,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BooleanArray};
 
-use super::{BinaryOp, Expr, UnaryOp};
+use super::{BinaryOp, Expr, Family, UnaryOp};
 use crate::data::array::array_of_values;
 use crate::data::{Batch, Type};
 use operand::Operand;
@@ -102,27 +102,11 @@ fn unary(op: UnaryOp, arg: &Expr, scope: &Scope<'_>) -> Operand {
 fn binary(op: BinaryOp, left: &Expr, right: &Expr, scope: &Scope<'_>) -> Operand {
     let types = (left.data_type().ty, right.data_type().ty);
     let (a, b) = (operand(left, scope), operand(right, scope));
-    scope.lift(&[&a, &b], |rows, errors| match op {
-        BinaryOp::Add
-        | BinaryOp::Subtract
-        | BinaryOp::Multiply
-        | BinaryOp::Divide
-        | BinaryOp::FloorDivide
-        | BinaryOp::Modulo
-        | BinaryOp::Power
-        | BinaryOp::BitAnd
-        | BinaryOp::BitOr
-        | BinaryOp::BitXor
-        | BinaryOp::ShiftLeft
-        | BinaryOp::ShiftRight => arithmetic::binary(op, &a, &b, &types, rows, errors),
-        BinaryOp::Equal
-        | BinaryOp::NotEqual
-        | BinaryOp::Less
-        | BinaryOp::LessOrEqual
-        | BinaryOp::Greater
-        | BinaryOp::GreaterOrEqual => Arc::new(compare::compare(op, &a, &b, &types.0, rows)),
-        BinaryOp::Like => strings::like(&a, &b, rows),
-        BinaryOp::Matches => strings::matches(&a, &b, rows, errors),
+    scope.lift(&[&a, &b], |rows, errors| match op.family() {
+        Family::Arithmetic => arithmetic::binary(op, &a, &b, &types, rows, errors),
+        Family::Comparison(comparison) => Arc::new(compare::compare(comparison, &a, &b, &types.0, rows)),
+        Family::Like => strings::like(&a, &b, rows),
+        Family::Matches => strings::matches(&a, &b, rows, errors),
     })
 }
 

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::{Type, Value};
-use crate::expr::{BinaryOp, Expr};
+use crate::expr::{BinaryOp, Comparison, Expr};
 use crate::pattern::automaton::Move;
 use crate::pattern::program::Program;
 use crate::pattern::{AfterMatch, Gives, MAX_RUNS_DEFAULT, MemoryValue, Pattern, SOURCE_COLUMN, Selection};
@@ -85,7 +85,7 @@ fn ties(program: &Program, step: usize) -> Vec<Tie> {
             MemoryValue::Last(e) | MemoryValue::First(e) => e,
             MemoryValue::Count | MemoryValue::Aggregate(_) => return None,
         };
-        let is_tie = c.op == BinaryOp::Equal && is_attribute(&c.left) && is_attribute(other);
+        let is_tie = c.op == Comparison::Equal && is_attribute(&c.left) && is_attribute(other);
         is_tie.then(|| Tie { own: loosened(&c.left), of: memory.step, other: loosened(other) })
     };
     program.steps[step].compared.iter().filter_map(tie).collect()

@@ -84,7 +84,7 @@ impl Typer<'_, '_> {
     }
 
     fn bad_operands(&mut self, op: BinaryOp, left: &DataType, right: &DataType, found: String, span: Span) {
-        let comparison = is_comparison(op);
+        let comparison = op.comparison().is_some();
         let message = match (comparison, left.unify(right)) {
             (true, Some(common)) => format!("values of type {common} have no order"),
             (true, None) => format!("cannot compare {left} with {right}"),
@@ -188,9 +188,4 @@ fn negated_literal(e: &Expr) -> Option<Expr> {
         | Value::Record(_) => return None,
     };
     Some(Expr::Literal { value, ty: ty.clone() })
-}
-
-fn is_comparison(op: BinaryOp) -> bool {
-    use BinaryOp::*;
-    matches!(op, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
