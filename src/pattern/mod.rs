@@ -239,7 +239,8 @@ impl Pattern {
         }
     }
 
-    /// How long a match that has become certain may wait for others before it is emitted.
+    /// How long a match that has become certain may wait for others before it is emitted: under `skip_past_last` for
+    /// all that began before it, which `within` ends, or else only the end of the input.
     pub fn delay_ns(&self) -> i64 {
         match self.after_match {
             AfterMatch::NextRow | AfterMatch::ToNextStart => 0,

@@ -1,7 +1,7 @@
 //! What the planner asks of a pattern: whether it fits the rows that it reads, and how far what it gives trails them.
 
 use crate::data::{DataType, Schema, Type};
-use crate::pattern::{AfterMatch, Gives, Node, Output, Pattern, Trend};
+use crate::pattern::{Gives, Node, Output, Pattern, Trend};
 use crate::plan::explain::pattern::condition_schema;
 use crate::plan::logical::{alike, fits};
 use crate::sema::hir::{Keyed, KeyedKind};
@@ -89,11 +89,7 @@ pub fn delay_ns(keyed: &Keyed, lateness_ns: i64) -> i64 {
         KeyedKind::Table { .. } => return 0,
         // What is left in the end is known when all is over.
         KeyedKind::Snapshot { .. } => i64::MAX,
-        // A match waits for all that began before it, which `within` ends, or else only the end of the input.
-        KeyedKind::Pattern(pattern) => match pattern.after_match {
-            AfterMatch::SkipPastLast => pattern.within_ns.unwrap_or(i64::MAX),
-            AfterMatch::NextRow | AfterMatch::ToNextStart => 0,
-        },
+        KeyedKind::Pattern(pattern) => pattern.delay_ns(),
         KeyedKind::Aggregate { .. }
         | KeyedKind::Rows { .. }
         | KeyedKind::Running { .. }
