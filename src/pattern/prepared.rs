@@ -39,23 +39,27 @@ enum Remembered {
     Args(Vec<Column>),
 }
 
-/// Values of all rows, or of those rows only that fit a step; then `at` says where a row's is.
+/// Where a row's value stands in a column: that has values of all rows, or of those rows only that fit a step.
 #[derive(Clone)]
-struct Column {
-    array: ArrayRef,
-    at: Option<Arc<Vec<u32>>>,
-}
+struct At(Option<Arc<Vec<u32>>>);
 
-impl Column {
+impl At {
+    #[inline]
     fn index(&self, row: usize) -> usize {
-        self.at.as_ref().map_or(row, |at| at[row] as usize)
+        self.0.as_ref().map_or(row, |at| at[row] as usize)
     }
 }
 
-/// A column whose values are looked at one by one.
+/// Values that are looked at as arrays.
+struct Column {
+    array: ArrayRef,
+    at: At,
+}
+
+/// Values that are looked at one by one.
 struct Cells {
     values: Typed,
-    at: Option<Arc<Vec<u32>>>,
+    at: At,
 }
 
 enum Typed {
@@ -81,13 +85,8 @@ impl Cells {
         Cells { values, at }
     }
 
-    #[inline]
-    fn index(&self, row: usize) -> usize {
-        self.at.as_ref().map_or(row, |at| at[row] as usize)
-    }
-
     fn value(&self, row: usize) -> Value {
-        let i = self.index(row);
+        let i = self.at.index(row);
         match &self.values {
             Typed::Ints(values, _) if values.is_null(i) => Value::Null,
             Typed::Ints(values, make) => make(values.value(i)),
@@ -102,7 +101,7 @@ impl Cells {
     /// How the row's value compares with another of its type; `None` if one of them is null.
     #[inline]
     fn compare(&self, row: usize, other: &Value) -> Option<Ordering> {
-        let i = self.index(row);
+        let i = self.at.index(row);
         match (&self.values, other) {
             (_, Value::Null) => None,
             (Typed::Ints(values, _), Value::Int(b) | Value::Timestamp(b) | Value::Duration(b)) => {
@@ -176,7 +175,7 @@ impl<'a> Prepared<'a> {
     /// The arguments, as columns of one row, of the aggregate that is the step's memory number `i`.
     pub fn args(&self, step: usize, i: usize, row: usize) -> Vec<ArrayRef> {
         match &self.steps[step].remembered[i] {
-            Remembered::Args(args) => args.iter().map(|arg| arg.array.slice(arg.index(row), 1)).collect(),
+            Remembered::Args(args) => args.iter().map(|arg| arg.array.slice(arg.at.index(row), 1)).collect(),
             Remembered::Value(_) | Remembered::Count => Vec::new(),
         }
     }
@@ -184,7 +183,7 @@ impl<'a> Prepared<'a> {
     /// A kept value of a row that fits the step.
     pub fn kept_value(&self, step: usize, position: usize, row: usize) -> Value {
         let (column, ty) = &self.steps[step].kept[position];
-        value_at(column.array.as_ref(), ty, column.index(row))
+        value_at(column.array.as_ref(), ty, column.at.index(row))
     }
 
     /// What is kept of a row that the step takes.
@@ -195,7 +194,7 @@ impl<'a> Prepared<'a> {
         }
         let mut out = Vec::with_capacity(kept.len() * 9);
         for (column, ty) in kept {
-            encode_field(&column.array, ty, column.index(row), &mut out);
+            encode_field(&column.array, ty, column.at.index(row), &mut out);
         }
         out.into()
     }
@@ -203,19 +202,15 @@ impl<'a> Prepared<'a> {
 
 impl PreparedStep {
     fn new(program: &Program, step: &StepProgram, rows: &mut Rows<'_>, errors: &Errors) -> PreparedStep {
-        let mut cells = |e: &Expr| Cells::new(rows.values(e, errors), &e.data_type());
-        let compared = step.compared.iter().map(|c| cells(&c.left)).collect();
+        let compared = step.compared.iter().map(|c| rows.cells(&c.left, errors)).collect();
         let remembered = step.memories.iter().map(|&m| match &program.memories[m].value {
-            MemoryValue::Last(e) | MemoryValue::First(e) => Remembered::Value(cells(e)),
+            MemoryValue::Last(e) | MemoryValue::First(e) => Remembered::Value(rows.cells(e, errors)),
             MemoryValue::Count => Remembered::Count,
-            MemoryValue::Aggregate(_) => Remembered::Args(Vec::new()),
-        });
-        let mut remembered: Vec<Remembered> = remembered.collect();
-        for (slot, &m) in remembered.iter_mut().zip(&step.memories) {
-            if let MemoryValue::Aggregate(call) = &program.memories[m].value {
-                *slot = Remembered::Args(call.args.iter().map(|e| rows.values(e, errors)).collect());
+            MemoryValue::Aggregate(call) => {
+                Remembered::Args(call.args.iter().map(|e| rows.values(e, errors)).collect())
             }
-        }
+        });
+        let remembered = remembered.collect();
         let kept = step.kept.iter().map(|e| (rows.values(e, errors), e.data_type())).collect();
         PreparedStep { compared, remembered, kept }
     }
@@ -262,17 +257,21 @@ impl<'a> Rows<'a> {
     /// The values of `e` for these rows; of others nothing is computed, so that nothing in them can fail.
     fn values(&mut self, e: &Expr, errors: &Errors) -> Column {
         if let Expr::Column { index, .. } = e {
-            return Column { array: self.batch.columns[*index].clone(), at: None };
+            return Column { array: self.batch.columns[*index].clone(), at: At(None) };
         }
         let Some(indices) = &self.indices else {
-            return Column { array: evaluate(e, self.batch, errors), at: None };
+            return Column { array: evaluate(e, self.batch, errors), at: At(None) };
         };
         let at = self.at.get_or_insert_with(|| {
             let mut at = vec![0; self.batch.len()];
             indices.iter().enumerate().for_each(|(i, &row)| at[row as usize] = i as u32);
             Arc::new(at)
         });
-        Column { array: evaluate(e, &taken(self.batch, e, indices), errors), at: Some(at.clone()) }
+        Column { array: evaluate(e, &taken(self.batch, e, indices), errors), at: At(Some(at.clone())) }
+    }
+
+    fn cells(&mut self, e: &Expr, errors: &Errors) -> Cells {
+        Cells::new(self.values(e, errors), &e.data_type())
     }
 }
 
