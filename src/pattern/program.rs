@@ -206,26 +206,12 @@ fn replaced(e: Expr, of: &dyn Fn(usize) -> Expr) -> Expr {
 
 /// Whether `e` is null where any of its columns is: what a step that took no row has for all of them.
 fn is_null_of_null(e: &Expr) -> bool {
-    match e {
-        Expr::Column { .. } | Expr::Literal { .. } => true,
-        Expr::Unary { arg, .. } | Expr::Cast { arg, .. } => is_null_of_null(arg),
-        Expr::Binary { left, right, .. } => is_null_of_null(left) && is_null_of_null(right),
-        Expr::EventTime
-        | Expr::Place
-        | Expr::And(_)
-        | Expr::Or(_)
-        | Expr::IsNull(_)
-        | Expr::Coalesce { .. }
-        | Expr::If { .. }
-        | Expr::In { .. }
-        | Expr::Field { .. }
-        | Expr::Index { .. }
-        | Expr::Slice { .. }
-        | Expr::List { .. }
-        | Expr::Map { .. }
-        | Expr::Record { .. }
-        | Expr::Call { .. } => false,
-    }
+    let mut is = matches!(
+        e,
+        Expr::Column { .. } | Expr::Literal { .. } | Expr::Unary { .. } | Expr::Cast { .. } | Expr::Binary { .. }
+    );
+    e.for_each_child(&mut |child| is &= is_null_of_null(child));
+    is
 }
 
 /// Whether a row is the first of its step is told by how many were taken before.
