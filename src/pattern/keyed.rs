@@ -1,8 +1,6 @@
 //! What the operator around a pattern needs of whatever runs the pattern: the matcher, or what counts matches without
 //! making them.
 
-use arrow_array::ArrayRef;
-
 use super::prepared::Prepared;
 use crate::data::{Batch, DataType};
 use crate::expr::Errors;
@@ -58,11 +56,9 @@ pub trait PerKey {
         0
     }
 
-    /// The rows of output; `keys` has the encoded key of each.
-    fn columns(&self, key_types: &[DataType], settled: &[Self::Settled], keys: &[&[u8]], errors: &Errors) -> Batch;
-}
+    /// Whether rows of output have a part of the key.
+    fn gives_keys(&self) -> bool;
 
-/// A part of the key of each row of output.
-pub fn key_column(keys: &[&[u8]], key_types: &[DataType], part: usize) -> ArrayRef {
-    crate::data::key::decode_keys(keys.iter().copied(), key_types, part)
+    /// The rows of output; `keys` has the encoded key of each, if rows have [any of it](Self::gives_keys).
+    fn columns(&self, key_types: &[DataType], settled: &[Self::Settled], keys: &[&[u8]], errors: &Errors) -> Batch;
 }

@@ -1,8 +1,8 @@
 //! The matcher: what a row does to the runs of its key.
 //!
 //! A row is applied to each run of its key, and may begin one; runs expire in the order in which they began. Both may
-//! make matches certain, which the rule for what comes after a match then emits, drops or lets wait. The matcher itself keeps nothing of a key but the aggregates that
-//! conditions ask for, by a slot of each run.
+//! make matches certain, which the rule for what comes after a match then emits, drops or lets wait. The matcher itself
+//! keeps nothing of a key but the aggregates that conditions ask for, by a slot of each run.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use super::output::columns;
 use super::prepared::Prepared;
 use super::program::Program;
 use super::run::{KeyRuns, Match, Row, Run, Taken, in_order};
-use super::{AfterMatch, Gives, MemoryValue, Output, Pattern, Selection};
+use super::{AfterMatch, Gives, MemoryValue, Output, Pattern, Selection, saved};
 use crate::data::{Batch, DataType, Value};
 use crate::expr::Errors;
 use crate::expr::aggregate::StateError;
@@ -28,9 +28,9 @@ pub struct Matcher {
     /// Whether partial matches that expire are what is asked for, instead of matches.
     gives_timeouts: bool,
     outputs: Vec<Output>,
-    pub(super) folds: Folds,
+    folds: Folds,
     /// The memories of a run that has taken nothing.
-    pub(super) blank: Box<[Value]>,
+    blank: Box<[Value]>,
     /// Runs of which a key had too many, since they were last counted.
     capped: u64,
     /// For a row that makes new runs of runs.
@@ -463,15 +463,19 @@ impl PerKey for Matcher {
     }
 
     fn encode(&self, key: &KeyRuns, out: &mut Vec<u8>) {
-        self.encode_runs(key, out);
+        saved::encode(key, &self.folds, out);
     }
 
     fn decode(&mut self, bytes: &mut &[u8]) -> Result<KeyRuns, StateError> {
-        self.decode_runs(bytes)
+        saved::decode(bytes, &self.program, &mut self.folds)
     }
 
     fn take_capped(&mut self) -> u64 {
         std::mem::take(&mut self.capped)
+    }
+
+    fn gives_keys(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Key { .. }))
     }
 
     fn columns(&self, key_types: &[DataType], settled: &[Match], keys: &[&[u8]], errors: &Errors) -> Batch {

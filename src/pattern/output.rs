@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 
 use super::Output;
-use super::keyed::key_column;
 use super::program::Program;
 use super::run::{Match, Row};
 use crate::data::key::decode_keys;
@@ -23,7 +22,8 @@ struct Capture<'m> {
     rows: Vec<&'m Row>,
 }
 
-/// The rows of output, in the order in which the matches were found; `keys` has the encoded key of each.
+/// The rows of output, in the order in which the matches were found; `keys` has the encoded key of each, if an output is a part
+/// of it.
 pub fn columns(
     program: &Program,
     outputs: &[Output],
@@ -34,7 +34,7 @@ pub fn columns(
 ) -> Batch {
     let captures = captures(program, matches);
     let column = |output: &Output| match output {
-        Output::Key { part, .. } => key_column(keys, key_types, *part),
+        Output::Key { part, .. } => decode_keys(keys.iter().copied(), key_types, *part),
         output => column(program, output, matches, &captures, errors),
     };
     let columns: Vec<ArrayRef> = outputs.iter().map(column).collect();

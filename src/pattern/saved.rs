@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::bytes::{damaged, put, take, take_byte};
-use super::matcher::Matcher;
+use super::folds::Folds;
+use super::program::Program;
 use super::run::{KeyRuns, Match, Row, Run, Taken};
 use crate::data::Value;
 use crate::data::key::{decode_value, encode_exact};
@@ -18,101 +19,99 @@ const VERSION: u8 = 1;
 /// `before` of the first row of a list.
 const NOTHING: u64 = u64::MAX;
 
-impl Matcher {
-    /// Appends the runs of a key.
-    pub fn encode_runs(&self, key: &KeyRuns, out: &mut Vec<u8>) {
-        let mut lists = Lists::default();
-        let runs: Vec<u64> = key.runs.iter().map(|run| lists.add(&run.last)).collect();
-        let waiting: Vec<u64> = key.waiting.iter().map(|m| lists.add(&m.last)).collect();
-        out.push(VERSION);
-        put(key.next, out);
-        put(lists.rows.len() as u64, out);
-        for row in &lists.rows {
-            put(row.time as u64, out);
-            put(row.ordinal, out);
-            put(row.kept.len() as u64, out);
-            out.extend_from_slice(&row.kept);
-        }
-        put(lists.links.len() as u64, out);
-        for (row, step, before) in &lists.links {
-            put(*row, out);
-            put(u64::from(*step), out);
-            put(*before, out);
-        }
-        put(runs.len() as u64, out);
-        for (run, last) in key.runs.iter().zip(runs) {
-            put(u64::from(run.state), out);
-            out.push(run.is_closed.into());
-            put(run.start, out);
-            put(run.first_time as u64, out);
-            put(u64::from(run.rows), out);
-            put(last, out);
-            run.memories.iter().for_each(|memory| encode_exact(memory, out));
-            self.folds.encode(run.slot, out);
-        }
-        put(waiting.len() as u64, out);
-        for (found, last) in key.waiting.iter().zip(waiting) {
-            put(found.start, out);
-            put(found.first_time as u64, out);
-            put(found.time as u64, out);
-            put(u64::from(found.rows), out);
-            put(last, out);
-        }
+/// Appends the runs of a key.
+pub fn encode(key: &KeyRuns, folds: &Folds, out: &mut Vec<u8>) {
+    let mut lists = Lists::default();
+    let runs: Vec<u64> = key.runs.iter().map(|run| lists.add(&run.last)).collect();
+    let waiting: Vec<u64> = key.waiting.iter().map(|m| lists.add(&m.last)).collect();
+    out.push(VERSION);
+    put(key.next, out);
+    put(lists.rows.len() as u64, out);
+    for row in &lists.rows {
+        put(row.time as u64, out);
+        put(row.ordinal, out);
+        put(row.kept.len() as u64, out);
+        out.extend_from_slice(&row.kept);
     }
-
-    /// Takes what [`Self::encode_runs`] wrote off the front of `bytes`.
-    pub fn decode_runs(&mut self, bytes: &mut &[u8]) -> Result<KeyRuns, StateError> {
-        if take_byte(bytes)? != VERSION {
-            return Err(damaged("it is of another version"));
-        }
-        let next = take(bytes)?;
-        let mut rows: Vec<Rc<Row>> = Vec::new();
-        for _ in 0..take(bytes)? {
-            let (time, ordinal, len) = (take(bytes)? as i64, take(bytes)?, take(bytes)?);
-            let (kept, rest) = bytes.split_at_checked(len as usize).ok_or_else(|| damaged("it is cut off"))?;
-            *bytes = rest;
-            rows.push(Rc::new(Row { time, ordinal, kept: kept.into() }));
-        }
-        let mut links: Vec<Rc<Taken>> = Vec::new();
-        for _ in 0..take(bytes)? {
-            let (row, step, before) = (take(bytes)?, take(bytes)?, take(bytes)?);
-            let row = rows.get(row as usize).ok_or_else(|| damaged("a row is missing"))?.clone();
-            if step as usize >= self.program.steps.len() {
-                return Err(damaged("a step is missing"));
-            }
-            let before = match before {
-                NOTHING => None,
-                before => Some(link(&links, before)?),
-            };
-            links.push(Rc::new(Taken { row, step: step as u16, before }));
-        }
-        let mut key = KeyRuns { next, ..KeyRuns::default() };
-        for _ in 0..take(bytes)? {
-            let run = self.decode_run(&links, bytes)?;
-            key.runs.push_back(run);
-        }
-        for _ in 0..take(bytes)? {
-            let (start, first_time, time) = (take(bytes)?, take(bytes)? as i64, take(bytes)? as i64);
-            let (rows, last) = (take(bytes)? as u32, take(bytes)?);
-            key.waiting.push_back(Match { start, first_time, time, rows, last: link(&links, last)? });
-        }
-        Ok(key)
+    put(lists.links.len() as u64, out);
+    for (row, step, before) in &lists.links {
+        put(*row, out);
+        put(u64::from(*step), out);
+        put(*before, out);
     }
+    put(runs.len() as u64, out);
+    for (run, last) in key.runs.iter().zip(runs) {
+        put(u64::from(run.state), out);
+        out.push(run.is_closed.into());
+        put(run.start, out);
+        put(run.first_time as u64, out);
+        put(u64::from(run.rows), out);
+        put(last, out);
+        run.memories.iter().for_each(|memory| encode_exact(memory, out));
+        folds.encode(run.slot, out);
+    }
+    put(waiting.len() as u64, out);
+    for (found, last) in key.waiting.iter().zip(waiting) {
+        put(found.start, out);
+        put(found.first_time as u64, out);
+        put(found.time as u64, out);
+        put(u64::from(found.rows), out);
+        put(last, out);
+    }
+}
 
-    fn decode_run(&mut self, links: &[Rc<Taken>], bytes: &mut &[u8]) -> Result<Run, StateError> {
-        let state = take(bytes)?;
-        if state as usize >= self.program.automaton.states.len() {
-            return Err(damaged("a state is missing"));
+/// Takes what [`encode`] wrote off the front of `bytes`.
+pub fn decode(bytes: &mut &[u8], program: &Program, folds: &mut Folds) -> Result<KeyRuns, StateError> {
+    if take_byte(bytes)? != VERSION {
+        return Err(damaged("it is of another version"));
+    }
+    let next = take(bytes)?;
+    let mut rows: Vec<Rc<Row>> = Vec::new();
+    for _ in 0..take(bytes)? {
+        let (time, ordinal, len) = (take(bytes)? as i64, take(bytes)?, take(bytes)?);
+        let (kept, rest) = bytes.split_at_checked(len as usize).ok_or_else(|| damaged("it is cut off"))?;
+        *bytes = rest;
+        rows.push(Rc::new(Row { time, ordinal, kept: kept.into() }));
+    }
+    let mut links: Vec<Rc<Taken>> = Vec::new();
+    for _ in 0..take(bytes)? {
+        let (row, step, before) = (take(bytes)?, take(bytes)?, take(bytes)?);
+        let row = rows.get(row as usize).ok_or_else(|| damaged("a row is missing"))?.clone();
+        if step as usize >= program.steps.len() {
+            return Err(damaged("a step is missing"));
         }
-        let is_closed = take_byte(bytes)? == 1;
-        let (start, first_time) = (take(bytes)?, take(bytes)? as i64);
+        let before = match before {
+            NOTHING => None,
+            before => Some(link(&links, before)?),
+        };
+        links.push(Rc::new(Taken { row, step: step as u16, before }));
+    }
+    let mut key = KeyRuns { next, ..KeyRuns::default() };
+    for _ in 0..take(bytes)? {
+        let run = decode_run(bytes, &links, program, folds)?;
+        key.runs.push_back(run);
+    }
+    for _ in 0..take(bytes)? {
+        let (start, first_time, time) = (take(bytes)?, take(bytes)? as i64, take(bytes)? as i64);
         let (rows, last) = (take(bytes)? as u32, take(bytes)?);
-        let memories = self.program.memories.iter().map(|m| decode_value(bytes, &m.data_type()));
-        let memories: Box<[Value]> = memories.collect();
-        let slot = self.folds.decode(bytes)?;
-        let last = link(links, last)?;
-        Ok(Run { state: state as u16, is_closed, start, first_time, rows, last, memories, slot })
+        key.waiting.push_back(Match { start, first_time, time, rows, last: link(&links, last)? });
     }
+    Ok(key)
+}
+
+fn decode_run(bytes: &mut &[u8], links: &[Rc<Taken>], program: &Program, folds: &mut Folds) -> Result<Run, StateError> {
+    let state = take(bytes)?;
+    if state as usize >= program.automaton.states.len() {
+        return Err(damaged("a state is missing"));
+    }
+    let is_closed = take_byte(bytes)? == 1;
+    let (start, first_time) = (take(bytes)?, take(bytes)? as i64);
+    let (rows, last) = (take(bytes)? as u32, take(bytes)?);
+    let memories = program.memories.iter().map(|m| decode_value(bytes, &m.data_type()));
+    let memories: Box<[Value]> = memories.collect();
+    let slot = folds.decode(bytes)?;
+    let last = link(links, last)?;
+    Ok(Run { state: state as u16, is_closed, start, first_time, rows, last, memories, slot })
 }
 
 /// The rows and lists of a key, each once.

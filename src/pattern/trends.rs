@@ -15,10 +15,11 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array};
 use super::automaton::{Move, TooLarge};
 use super::bytes::{damaged, put, take, take_byte};
 use super::exact::{Exact, Sum};
-use super::keyed::{PerKey, key_column};
+use super::keyed::PerKey;
 use super::prepared::Prepared;
 use super::program::Program;
 use super::{Pattern, Trend};
+use crate::data::key::decode_keys;
 use crate::data::{Batch, DataType, Type};
 use crate::expr::Errors;
 use crate::expr::aggregate::StateError;
@@ -290,6 +291,10 @@ impl PerKey for Trends {
         Ok(key)
     }
 
+    fn gives_keys(&self) -> bool {
+        self.trends.iter().any(|trend| matches!(trend, Trend::Key { .. }))
+    }
+
     fn columns(&self, key_types: &[DataType], settled: &[Settled], keys: &[&[u8]], errors: &Errors) -> Batch {
         let mut sum = 0;
         let int = |value: Option<i64>| {
@@ -300,7 +305,7 @@ impl PerKey for Trends {
         };
         let mut column = |trend: &Trend| -> ArrayRef {
             match trend {
-                Trend::Key { part, .. } => key_column(keys, key_types, *part),
+                Trend::Key { part, .. } => decode_keys(keys.iter().copied(), key_types, *part),
                 Trend::Count => Arc::new(settled.iter().map(|s| int(s.tally.count.to_int())).collect::<Int64Array>()),
                 Trend::Sum { value, .. } => {
                     let sums = settled.iter().map(|s| s.tally.sums.get(sum).filter(|sum| !sum.is_empty()));

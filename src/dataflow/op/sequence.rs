@@ -31,12 +31,13 @@ const STALE_MAX: usize = 1024;
 pub struct Sequences<P: PerKey> {
     matcher: P,
     key_types: Vec<DataType>,
+    gives_keys: bool,
     keys: Table<()>,
     /// By slot.
     runs: Vec<Slot<P::Key>>,
     /// When the first run of a slot expires, or before.
     deadlines: BinaryHeap<Reverse<(i64, u32)>>,
-    /// What is to be sent, and the key of each.
+    /// What is to be sent, and the key of each if rows of output have any of it.
     found: Vec<P::Settled>,
     found_keys: Vec<Arc<[u8]>>,
     settled: Vec<P::Settled>,
@@ -61,6 +62,7 @@ impl<P: PerKey> Sequences<P> {
     /// `delay_ns`: how long what has become certain may wait before it is sent.
     pub fn new(matcher: P, key_types: Vec<DataType>, delay_ns: i64, counters: Arc<Counters>) -> Self {
         Sequences {
+            gives_keys: matcher.gives_keys(),
             matcher,
             key_types,
             keys: Table::default(),
@@ -104,11 +106,8 @@ impl<P: PerKey> Sequences<P> {
     /// Brings the count of bytes up to date: once for many rows, because it takes a look at all runs of a key.
     fn weigh(&mut self) {
         for slot in self.touched.drain(..) {
-            let state = &mut self.runs[slot as usize];
-            state.is_touched = false;
-            self.bytes -= state.bytes;
-            state.bytes = self.matcher.key_bytes(&state.key);
-            self.bytes += state.bytes;
+            self.runs[slot as usize].is_touched = false;
+            weigh_one(&self.matcher, &mut self.runs[slot as usize], &mut self.bytes);
         }
     }
 
@@ -127,8 +126,10 @@ impl<P: PerKey> Sequences<P> {
         if self.settled.is_empty() {
             return;
         }
-        let key: Arc<[u8]> = self.keys.key(slot).into();
-        self.found_keys.extend(self.settled.iter().map(|_| key.clone()));
+        if self.gives_keys {
+            let key: Arc<[u8]> = self.keys.key(slot).into();
+            self.found_keys.extend(self.settled.iter().map(|_| key.clone()));
+        }
         self.found.append(&mut self.settled);
     }
 
@@ -182,6 +183,13 @@ impl<P: PerKey> Sequences<P> {
             self.deadlines.retain(|Reverse((deadline, slot))| runs[*slot as usize].queued == Some(*deadline));
         }
     }
+}
+
+/// Counts the bytes of a key again, in the `total`, too.
+fn weigh_one<P: PerKey>(matcher: &P, state: &mut Slot<P::Key>, total: &mut usize) {
+    *total -= state.bytes;
+    state.bytes = matcher.key_bytes(&state.key);
+    *total += state.bytes;
 }
 
 impl<P: PerKey> InOrder for Sequences<P> {
@@ -281,9 +289,7 @@ impl<P: PerKey> Tabled for Sequences<P> {
         let key = self.matcher.decode(&mut value)?;
         let state = &mut self.runs[slot as usize];
         state.key = key;
-        self.bytes -= state.bytes;
-        state.bytes = self.matcher.key_bytes(&state.key);
-        self.bytes += state.bytes;
+        weigh_one(&self.matcher, state, &mut self.bytes);
         self.queue(slot);
         self.keys.restore_rank(slot, value)
     }
