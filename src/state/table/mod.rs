@@ -442,7 +442,8 @@ impl<S: SubKey> Table<S> {
     /// Heap bytes of the keys and their index.
     pub fn bytes(&self) -> usize {
         let indexes = self.sections.values().map(|s| &s.index).chain([&self.spare]);
-        indexes.map(|index| index.capacity() * 5).sum::<usize>()
+        // An index that entries have left has room for fewer before it is rebuilt, in as many bytes.
+        indexes.map(HashTable::allocation_size).sum::<usize>()
             + self.entries.capacity() * size_of::<Entry>()
             + self.free.capacity() * 4
             + self.heap_bytes

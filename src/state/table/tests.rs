@@ -231,6 +231,31 @@ fn the_scratch_is_gone_through_anew() {
     check_saving(vec![(first, true, 0), (second, true, 2504793087084527085), (Vec::new(), false, 0)], true);
 }
 
+/// Whatever an index keeps of entries that have gone, it has what it has allocated.
+#[test]
+fn bytes_of_an_empty_table_are_the_same_after_each_round() {
+    const LIVE: u32 = 100;
+    let mut table = Table::<u8>::default();
+    let mut round = |table: &mut Table<u8>, from: u32| {
+        let key = |n: u32| n.to_be_bytes();
+        let remove = |table: &mut Table<u8>, n: u32| {
+            let slot = table.find(0, hash(&key(n)), &key(n)).expect("it is there");
+            table.detach(0, slot);
+            table.release(&[slot]);
+        };
+        for n in from..from + 10_000 {
+            table.slot(0, hash(&key(n)), &key(n));
+            if n >= from + LIVE {
+                remove(table, n - LIVE);
+            }
+        }
+        (from + 10_000 - LIVE..from + 10_000).for_each(|n| remove(table, n));
+        table.bytes()
+    };
+    let rounds: Vec<usize> = (0..8).map(|i| round(&mut table, i * 10_000)).collect();
+    assert!(rounds.iter().all(|bytes| *bytes == rounds[0]), "{rounds:?}");
+}
+
 /// A generation of a table with a capacity.
 struct Ended {
     full: bool,
