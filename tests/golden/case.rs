@@ -6,7 +6,7 @@
 //! | `<case>.<ext>` | an input, given as `-i <case>.<ext>` |
 //! | `<case>.<Type>.<ext>` | an input of one type, given as `-i <Type>=…`; `<case>.<Type>.<n>.<ext>` are several, in order |
 //! | `<case>.stdin` | fed to standard input |
-//! | `<case>.out` | expected standard output, then the files that the run left in `{tmp}` |
+//! | `<case>.out` | expected standard output, then the files that the run left in `{tmp}`; not there if there is none |
 //! | `<case>.stderr` | expected standard error, where it is compared |
 //! | `<case>.inc` | anything else that the program or the arguments name |
 //!
@@ -79,7 +79,8 @@ pub fn discover(root: &Path) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
-/// Files below `root` that belong to no case, or whose extension means nothing.
+/// Files below `root` that belong to no case, whose extension means nothing, or that expect what a case without them
+/// does, and that rewriting the expected files would delete.
 pub fn strays(root: &Path) -> Result<Vec<String>, String> {
     let mut strays = Vec::new();
     for topic in subdirectories(root) {
@@ -88,7 +89,9 @@ pub fn strays(root: &Path) -> Result<Vec<String>, String> {
             let parts: Vec<&str> = name.split('.').collect();
             let known =
                 parts.len() > 1 && (is_input(&parts[1..]) || OTHER_EXTENSIONS.contains(&parts[parts.len() - 1]));
-            if !known || !names.contains(&format!("{}.vpl", parts[0])) {
+            let is_empty = || fs::metadata(topic.join(name)).is_ok_and(|file| file.len() == 0);
+            let is_needless = name.ends_with(".out") && is_empty();
+            if !known || is_needless || !names.contains(&format!("{}.vpl", parts[0])) {
                 strays.push(topic.join(name).display().to_string());
             }
         }
