@@ -170,17 +170,33 @@ fn encode_in_form(value: &Value, form: Form, out: &mut Vec<u8>) {
 }
 
 fn encode_int(v: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&((v as u64) ^ (1 << 63)).to_be_bytes());
+    out.extend_from_slice(&ordered_int(v).to_be_bytes());
 }
 
 fn encode_float(v: f64, form: Form, out: &mut Vec<u8>) {
-    let canonical = if v.is_nan() { f64::NAN } else { v + 0.0 };
-    let bits = match form {
-        Form::Key => canonical.to_bits() & if v.is_nan() { !(1 << 63) } else { u64::MAX },
-        Form::Exact => v.to_bits(),
+    let ordered = match form {
+        Form::Key => ordered_float(v),
+        Form::Exact => ordered_bits(v.to_bits()),
     };
-    let ordered = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
     out.extend_from_slice(&ordered.to_be_bytes());
+}
+
+/// A number that is greater where the int is.
+#[inline]
+pub fn ordered_int(v: i64) -> u64 {
+    v as u64 ^ (1 << 63)
+}
+
+/// A number that is greater where the float is, in the order of [`compare_floats`](super::value::compare_floats): one
+/// for all NaNs, and one for both zeros.
+#[inline]
+pub fn ordered_float(v: f64) -> u64 {
+    let positive_nan = f64::NAN.to_bits() & !(1 << 63);
+    ordered_bits(if v.is_nan() { positive_nan } else { (v + 0.0).to_bits() })
+}
+
+fn ordered_bits(bits: u64) -> u64 {
+    if bits >> 63 == 1 { !bits } else { bits | (1 << 63) }
 }
 
 fn encode_str(s: &str, out: &mut Vec<u8>) {

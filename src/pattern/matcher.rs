@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::automaton::{Move, TooLarge};
 use super::folds::Folds;
+use super::index::Place;
 use super::keyed::PerKey;
 use super::output::columns;
 use super::prepared::Prepared;
@@ -35,6 +36,10 @@ pub struct Matcher {
     capped: u64,
     /// For a row that makes new runs of runs.
     scratch: Vec<Run>,
+    /// For a row that finds runs in an index: their numbers, and where one of them stood and stands.
+    found: Vec<u64>,
+    before: Vec<Place>,
+    after: Vec<Place>,
     done: Vec<Match>,
 }
 
@@ -95,6 +100,9 @@ impl Matcher {
             blank,
             capped: 0,
             scratch: Vec::new(),
+            found: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
             done: Vec::new(),
         })
     }
@@ -116,7 +124,10 @@ impl Matcher {
     fn advance_each(&mut self, key: &mut KeyRuns, applied: &mut Applied<'_, '_>) {
         let fits = applied.rows.fits[applied.row];
         let is_strict = self.is_strict();
-        key.runs.retain_mut(|run| {
+        if key.runs.is_indexed() {
+            return self.advance_found(key, applied);
+        }
+        key.runs.retain_mut(None, |run| {
             if self.program.interest[run.state as usize] & fits == 0 && !is_strict {
                 return true;
             }
@@ -133,6 +144,31 @@ impl Matcher {
                 }
             }
         });
+    }
+
+    /// As [`Self::advance_each`], of the runs alone that the row may concern.
+    #[inline(never)]
+    fn advance_found(&mut self, key: &mut KeyRuns, applied: &mut Applied<'_, '_>) {
+        let Some(indexing) = self.program.indexing.clone() else { return };
+        let mut found = std::mem::take(&mut self.found);
+        key.runs.find(&indexing, applied.rows, applied.row, &mut found);
+        for number in found.drain(..) {
+            let run = key.runs.get_mut(number);
+            indexing.places(run, &mut self.before);
+            match self.advance(run, applied) {
+                Outcome::Stays => {
+                    indexing.places(run, &mut self.after);
+                    key.runs.move_to(number, &self.before, &self.after);
+                    continue;
+                }
+                Outcome::Ends => {}
+                Outcome::Completes => self.done.push(completed(run)),
+            }
+            self.folds.free(run.slot);
+            key.runs.remove(number, &self.before);
+        }
+        self.found = found;
+        key.runs.tidy(&indexing);
     }
 
     fn advance(&mut self, run: &mut Run, applied: &mut Applied<'_, '_>) -> Outcome {
@@ -167,7 +203,7 @@ impl Matcher {
             return;
         }
         let mut after = std::mem::take(&mut self.scratch);
-        for run in key.runs.drain(..) {
+        for run in key.runs.drain() {
             if self.program.interest[run.state as usize] & fits == 0 {
                 after.push(run);
                 continue;
@@ -203,7 +239,7 @@ impl Matcher {
                 self.folds.free(run.slot);
                 self.done.push(completed(&run));
             } else {
-                key.runs.push_back(run);
+                key.runs.push(run, None);
             }
         }
         self.scratch = after;
@@ -234,7 +270,7 @@ impl Matcher {
                 self.folds.free(run.slot);
                 self.done.push(completed(&run));
             } else {
-                key.runs.push_back(run);
+                key.runs.push(run, self.program.indexing.as_deref());
             }
             if self.selection != Selection::SkipTillAny {
                 break;
@@ -307,7 +343,10 @@ impl Matcher {
                         continue;
                     }
                     last = Some(m.start);
-                    self.drop_runs(key, |run| run.start == m.start);
+                    // Otherwise no two runs have the same first row.
+                    if self.selection == Selection::SkipTillAny {
+                        self.drop_runs(key, |run| run.start == m.start);
+                    }
                     self.emit(m, out);
                 }
             }
@@ -361,7 +400,7 @@ impl Matcher {
 
     fn drop_runs(&mut self, key: &mut KeyRuns, is_dropped: impl Fn(&Run) -> bool) {
         let folds = &mut self.folds;
-        key.runs.retain(|run| {
+        key.runs.retain_mut(self.program.indexing.as_deref(), |run| {
             let dropped = is_dropped(run);
             if dropped {
                 folds.free(run.slot);
@@ -376,7 +415,7 @@ impl Matcher {
             return;
         }
         while key.runs.len() > self.max_runs {
-            if let Some(run) = key.runs.pop_front() {
+            if let Some(run) = key.runs.pop_front(self.program.indexing.as_deref()) {
                 self.folds.free(run.slot);
                 self.capped += 1;
             }
@@ -425,7 +464,7 @@ impl PerKey for Matcher {
             let start = front.start;
             let mut timeouts = Vec::new();
             while key.runs.front().is_some_and(|run| run.start == start) {
-                let run = key.runs.pop_front().expect("there is a first one");
+                let run = key.runs.pop_front(self.program.indexing.as_deref()).expect("there is a first one");
                 self.expire_run(run, &mut timeouts);
             }
             in_order(&mut timeouts);
@@ -459,7 +498,7 @@ impl PerKey for Matcher {
     }
 
     fn drop_key(&mut self, key: KeyRuns) {
-        key.runs.into_iter().for_each(|run| self.folds.free(run.slot));
+        key.runs.iter().for_each(|run| self.folds.free(run.slot));
     }
 
     fn encode(&self, key: &KeyRuns, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ pub mod automaton;
 mod bytes;
 mod exact;
 mod folds;
+pub mod index;
 pub mod keyed;
 pub mod matcher;
 pub mod output;
@@ -21,6 +22,7 @@ pub mod program;
 #[cfg(any(test, feature = "checked"))]
 pub mod reference;
 pub mod run;
+mod runs;
 mod saved;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, StringArray};
 
+use super::index::Form;
 use super::program::{General, Program, StepProgram};
 use super::{MemoryValue, SOURCE_COLUMN, Slot};
 use crate::data::array::{array_of_values, value_at};
-use crate::data::key::encode_field;
+use crate::data::key::{encode_field, ordered_float, ordered_int};
 use crate::data::value::compare_floats;
 use crate::data::{Batch, DataType, Type, Value};
 use crate::expr::{Errors, Expr, add_columns, evaluate};
@@ -98,6 +99,18 @@ impl Cells {
         }
     }
 
+    /// The place of the row's value in an index.
+    #[inline]
+    fn place(&self, row: usize, form: Form) -> Option<u64> {
+        let i = self.at.index(row);
+        match &self.values {
+            Typed::Ints(values, _) => (!values.is_null(i)).then(|| ordered_int(values.value(i))),
+            Typed::Floats(values) => (!values.is_null(i)).then(|| ordered_float(values.value(i))),
+            Typed::Strings(values) => (!values.is_null(i)).then(|| form.place_of_str(values.value(i))),
+            Typed::Others(..) => form.place(&self.value(row)),
+        }
+    }
+
     /// How the row's value compares with another of its type; `None` if one of them is null.
     #[inline]
     fn compare(&self, row: usize, other: &Value) -> Option<Ordering> {
@@ -146,6 +159,11 @@ impl<'a> Prepared<'a> {
             }
         }
         program.steps[step].general.iter().all(|general| self.general(program, general, row, memories))
+    }
+
+    /// The place, in an index, of what the step's comparison number `compared` asks of a row that fits the step.
+    pub fn place(&self, step: usize, compared: usize, row: usize, form: Form) -> Option<u64> {
+        self.steps[step].compared[compared].place(row, form)
     }
 
     fn general(&self, program: &Program, general: &General, row: usize, memories: &[Value]) -> bool {

@@ -6,8 +6,10 @@
 //! `explain` prints the same division.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::automaton::{Automaton, Move, TooLarge};
+use super::index::Indexing;
 use super::{Gives, Memory, MemoryValue, Output, Pattern, Slot, Step};
 use crate::data::DataType;
 use crate::expr::{Comparison, Expr, add_columns, remap};
@@ -24,6 +26,8 @@ pub struct Program {
     pub memories: Vec<Memory>,
     /// By state: the steps that its moves are about, as bits.
     pub interest: Vec<u64>,
+    /// How keys with many runs find those that a row may concern, if they can.
+    pub indexing: Option<Rc<Indexing>>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +77,8 @@ impl Program {
         };
         let interest = automaton.states.iter().map(|s| s.moves.iter().map(bit).fold(0, |all, b: u64| all | b));
         let interest = interest.collect();
-        Ok(Program { automaton, steps, memories, interest })
+        let indexing = Indexing::new(pattern.selection, &automaton, &steps, &memories).map(Rc::new);
+        Ok(Program { automaton, steps, memories, interest, indexing })
     }
 }
 

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::runs::Runs;
 use crate::data::Value;
 
 /// A row that at least one run has taken.
@@ -87,8 +88,7 @@ pub struct Match {
 /// All that is known of a key.
 #[derive(Debug, Default)]
 pub struct KeyRuns {
-    /// By [`Run::start`].
-    pub runs: VecDeque<Run>,
+    pub runs: Runs,
     /// Matches that wait for runs which began earlier; by start, and then in the order in which they became certain.
     pub waiting: VecDeque<Match>,
     /// The place of the next row.
@@ -108,7 +108,7 @@ impl KeyRuns {
         let row = self.runs.back().map_or(0, |run| COUNTED_ROW_BYTES + run.last.row.kept.len());
         let rows = self.runs.front().map_or(0, |run| (self.next - run.start) as usize) * row;
         let rows = rows.min(links / COUNTED_LINK_BYTES * row);
-        self.runs.capacity() * size_of::<Run>() + self.runs.len() * memories + links + rows
+        self.runs.bytes() + self.runs.len() * memories + links + rows
     }
 }
 

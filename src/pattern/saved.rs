@@ -89,7 +89,7 @@ pub fn decode(bytes: &mut &[u8], program: &Program, folds: &mut Folds) -> Result
     let mut key = KeyRuns { next, ..KeyRuns::default() };
     for _ in 0..take(bytes)? {
         let run = decode_run(bytes, &links, program, folds)?;
-        key.runs.push_back(run);
+        key.runs.push(run, program.indexing.as_deref());
     }
     for _ in 0..take(bytes)? {
         let (start, first_time, time) = (take(bytes)?, take(bytes)? as i64, take(bytes)? as i64);

@@ -4,6 +4,7 @@
 //! `PATTERN_CASES=n` tries n cases; `PATTERN_SEED=n` tries the one of that seed and prints it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::keyed::PerKey;
 use super::matcher::Matcher;
@@ -129,7 +130,7 @@ fn pattern(random: Random) -> (Pattern, Random) {
     // Which memory each condition reads, before it is known how many there are.
     let mut conditions = Vec::new();
     for _ in 0..g.steps.len() {
-        let kind = g.random.below(6);
+        let kind = g.random.below(10);
         let other = g.random.below(g.steps.len());
         let remembered = (kind >= 2 && !g.negated.contains(&other)).then(|| g.memory(other));
         conditions.push((kind, remembered, g.random.below(4) as i64));
@@ -164,6 +165,14 @@ fn pattern(random: Random) -> (Pattern, Random) {
                 Expr::Or(vec![Expr::IsNull(Box::new(memory(m))), binary(BinaryOp::Greater, sum, number, Type::Bool)])
             }
             (5, Some(m)) => binary(BinaryOp::LessOrEqual, memory(m), number, Type::Bool),
+            (6, Some(m)) => binary(BinaryOp::Equal, memory(m), column, Type::Bool),
+            (7, Some(m)) => binary(BinaryOp::Less, column, memory(m), Type::Bool),
+            (8, Some(m)) => {
+                let other = memory(g.random.below(pattern.memories.len()));
+                let equal = binary(BinaryOp::Equal, column.clone(), memory(m), Type::Bool);
+                Expr::And(vec![binary(BinaryOp::Less, other, column, Type::Bool), equal])
+            }
+            (9, Some(m)) => binary(BinaryOp::NotEqual, column, memory(m), Type::Bool),
             _ => continue,
         };
         pattern.steps[step].condition = Some(condition);
@@ -171,9 +180,12 @@ fn pattern(random: Random) -> (Pattern, Random) {
     (pattern, g.random)
 }
 
-fn rows(random: &mut Random) -> Vec<ReferenceInput> {
+/// Few rows, but where each run does at most one thing with a row, so that trying everything takes no time, sometimes
+/// enough for many runs.
+fn rows(pattern: &Pattern, random: &mut Random) -> Vec<ReferenceInput> {
     let mut time = 0;
-    let count = random.below(13);
+    let many = pattern.selection == Selection::SkipTillNext && random.chance(20);
+    let count = random.below(if many { 40 } else { 13 });
     (0..count)
         .map(|_| {
             time += [0, 0, 1, 1, 2, 3][random.below(6)];
@@ -195,14 +207,17 @@ fn batch(rows: &[ReferenceInput]) -> Batch {
     }
 }
 
-/// What the matcher gives when the rows come in batches cut anywhere.
-fn run(pattern: &Pattern, rows: &[ReferenceInput], random: &mut Random) -> Vec<ReferenceMatch> {
+/// What the matcher gives when the rows come in batches cut anywhere, and to how many rows it found runs in an index.
+fn run(pattern: &Pattern, rows: &[ReferenceInput], random: &mut Random) -> (Vec<ReferenceMatch>, usize) {
     let mut matcher = Matcher::new(pattern).expect("a few steps");
+    if let Some(indexing) = &mut matcher.program.indexing {
+        Rc::make_mut(indexing).without = [0, 0, 1, 3, usize::MAX][random.below(5)];
+    }
     let (mut key, mut out) = (KeyRuns::default(), Vec::new());
     let mut begin = 0;
     // A key without runs is forgotten, and its rows are numbered anew: what was before is remembered here.
     let mut base = 0;
-    let mut found: Vec<ReferenceMatch> = Vec::new();
+    let (mut found, mut indexed): (Vec<ReferenceMatch>, usize) = (Vec::new(), 0);
     while begin < rows.len() {
         let end = begin + 1 + random.below(rows.len() - begin);
         let batch = batch(&rows[begin..end]);
@@ -219,6 +234,7 @@ fn run(pattern: &Pattern, rows: &[ReferenceInput], random: &mut Random) -> Vec<R
                 key.next += 1;
                 continue;
             }
+            indexed += usize::from(key.runs.is_indexed());
             matcher.row(&mut key, &prepared, row, &mut out);
             found.extend(out.drain(..).map(|m| of(&m, base)));
         }
@@ -237,7 +253,7 @@ fn run(pattern: &Pattern, rows: &[ReferenceInput], random: &mut Random) -> Vec<R
     matcher.expire(&mut key, i64::MAX, &mut out);
     found.extend(out.drain(..).map(|m| of(&m, base)));
     assert!(key.is_empty(), "nothing is left of a key when its input has ended");
-    found
+    (found, indexed)
 }
 
 fn of(m: &Match, base: usize) -> ReferenceMatch {
@@ -247,9 +263,10 @@ fn of(m: &Match, base: usize) -> ReferenceMatch {
     ReferenceMatch { time: m.time, rows }
 }
 
-fn check(seed: u64) -> Result<usize, String> {
+/// How many matches there are, and to how many rows runs were found in an index.
+fn check(seed: u64) -> Result<(usize, usize), String> {
     let (mut pattern, mut random) = pattern(Random::new(seed));
-    let rows = rows(&mut random);
+    let rows = rows(&pattern, &mut random);
     let (mut expected, mut timeouts) = matches(&pattern, &rows);
     if pattern.after_match != AfterMatch::SkipPastLast && random.chance(20) {
         // What expires is asked for instead.
@@ -259,19 +276,21 @@ fn check(seed: u64) -> Result<usize, String> {
         // The same rows in the same steps are one partial match, however the pattern reads them.
         expected.dedup();
     }
-    let mut given = run(&pattern, &rows, &mut random);
+    let (mut given, indexed) = run(&pattern, &rows, &mut random);
     let is_waiting = pattern.after_match == AfterMatch::SkipPastLast;
     if !is_waiting && given.windows(2).any(|w| w[0].time > w[1].time) {
-        return Err(format!("matches come out of order: {given:?}"));
+        return Err(format!("{}\nmatches come out of order: {given:?}", describe(seed, &pattern, &rows)));
     }
     given.sort();
     expected.sort();
-    if given == expected { Ok(given.len()) } else { Err(format!("expected {expected:?}\n   given {given:?}")) }
+    if given == expected {
+        return Ok((given.len(), indexed));
+    }
+    Err(format!("{}\nexpected {expected:?}\n   given {given:?}", describe(seed, &pattern, &rows)))
 }
 
-fn describe(seed: u64) -> String {
-    let (pattern, mut random) = pattern(Random::new(seed));
-    let rows: Vec<String> = rows(&mut random).iter().map(|r| format!("{} {:?}", r.time, r.columns)).collect();
+fn describe(seed: u64, pattern: &Pattern, rows: &[ReferenceInput]) -> String {
+    let rows: Vec<String> = rows.iter().map(|r| format!("{} {:?}", r.time, r.columns)).collect();
     format!("PATTERN_SEED={seed}\n{pattern:#?}\n{}", rows.join("\n"))
 }
 
@@ -279,19 +298,20 @@ fn describe(seed: u64) -> String {
 fn random_patterns_give_what_the_definition_does() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     if let Some(seed) = number("PATTERN_SEED") {
-        println!("{}", describe(seed));
-        println!("{:?}", check(seed));
+        let (pattern, mut random) = pattern(Random::new(seed));
+        println!("{}", describe(seed, &pattern, &rows(&pattern, &mut random)));
+        println!("{:?}", check(seed).map_err(|difference| println!("{difference}")));
         return;
     }
-    let mut found = 0;
+    let (mut found, mut found_by_index) = (0, 0);
     for seed in 0..number("PATTERN_CASES").unwrap_or(CASES) {
         match check(seed) {
-            Ok(matches) => found += matches,
-            Err(difference) => panic!("{}\n{difference}", describe(seed)),
+            Ok((matches, indexed)) => (found, found_by_index) = (found + matches, found_by_index + indexed),
+            Err(difference) => panic!("{difference}"),
         }
     }
-    assert!(found > 0, "some pattern must match");
-    println!("{found} matches");
+    assert!(found > 0 && found_by_index > 0, "some pattern must match, and some key be indexed");
+    println!("{found} matches, {found_by_index} rows applied by an index");
 }
 
 /// Trends that the counting gives, and those of the definition's matches: count and sum by moment.
@@ -308,7 +328,7 @@ fn check_trends(seed: u64) -> Result<usize, String> {
     }
     pattern.selection = Selection::SkipTillAny;
     pattern.after_match = AfterMatch::NextRow;
-    let rows = rows(&mut random);
+    let rows = rows(&pattern, &mut random);
     // By the row that completes the matches, or by when their first row expires.
     let mut expected: BTreeMap<(i64, Option<usize>), (i64, Option<i64>)> = BTreeMap::new();
     for found in matches(&pattern, &rows).0 {
@@ -333,7 +353,10 @@ fn check_trends(seed: u64) -> Result<usize, String> {
     let (mut given, mut expected): (Vec<_>, Vec<_>) = (given, expected.into_iter().map(strip).collect());
     given.sort();
     expected.sort();
-    if given == expected { Ok(given.len()) } else { Err(format!("expected {expected:?}\n   given {given:?}")) }
+    if given == expected {
+        return Ok(given.len());
+    }
+    Err(format!("{}\nexpected {expected:?}\n   given {given:?}", describe(seed, &pattern, &rows)))
 }
 
 fn count_trends(
@@ -374,7 +397,7 @@ fn trends_are_counted_as_the_definition_makes_them() {
     for seed in 0..cases {
         match check_trends(seed) {
             Ok(matches) => found += matches,
-            Err(difference) => panic!("{}\n{difference}", describe(seed)),
+            Err(difference) => panic!("{difference}"),
         }
     }
     assert!(found > 0, "some pattern must match");

@@ -4,6 +4,7 @@ use crate::data::time::format_duration;
 use crate::data::{Field, Schema};
 use crate::expr::Expr;
 use crate::pattern::automaton::Automaton;
+use crate::pattern::index::{Form, Indexing, Sorted};
 use crate::pattern::program::{Compared, General, Program, StepProgram};
 use crate::pattern::{
     AfterMatch, Call, Gives, MAX_RUNS_DEFAULT, Memory, MemoryValue, Node, Output, Pattern, Selection, Slot, Trend,
@@ -52,6 +53,7 @@ pub fn details(pattern: &Pattern, key: &[Expr], input: &Schema, output: &Schema)
     if let Ok(program) = Program::new(pattern) {
         lines.extend(program.steps.iter().map(|step| conditions(pattern, &program, step, input)));
         lines.extend(automaton::text(pattern, &program.automaton));
+        lines.extend(program.indexing.as_deref().map(|indexing| indexed(pattern, &program, indexing, input)));
     }
     let named = |(value, field): (String, &Field)| match value == field.name {
         true => value,
@@ -103,6 +105,19 @@ fn conditions(pattern: &Pattern, program: &Program, step: &StepProgram, input: &
     let asked: Vec<String> = asked.map(|(how, list)| format!("{how}: {}", list.join(", "))).collect();
     let asked = if asked.is_empty() { "every row".to_string() } else { asked.join("; ") };
     format!("step {}, {asked}", step.name)
+}
+
+/// By what a row finds the runs that it may concern, where a key has many.
+fn indexed(pattern: &Pattern, program: &Program, indexing: &Indexing, input: &Schema) -> String {
+    let remembered = |(i, _): &(usize, Form)| memory(pattern, &program.memories[*i], input);
+    let by =
+        |sorted: &Sorted| sorted.equal.iter().chain(&sorted.ordered).map(remembered).collect::<Vec<_>>().join(", ");
+    let in_state = |state: usize| {
+        let sets: Vec<String> = indexing.sorted(state).map(by).filter(|by| !by.is_empty()).collect();
+        (!sets.is_empty()).then(|| format!("in state {state} by {}", sets.join(" or by ")))
+    };
+    let states: Vec<String> = (1..program.automaton.states.len()).filter_map(in_state).collect();
+    format!("indexes the runs {}", states.join("; "))
 }
 
 /// The columns that a condition is over: what is remembered, then those of the input.

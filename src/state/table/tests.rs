@@ -236,7 +236,7 @@ fn the_scratch_is_gone_through_anew() {
 fn bytes_of_an_empty_table_are_the_same_after_each_round() {
     const LIVE: u32 = 100;
     let mut table = Table::<u8>::default();
-    let mut round = |table: &mut Table<u8>, from: u32| {
+    let round = |table: &mut Table<u8>, from: u32| {
         let key = |n: u32| n.to_be_bytes();
         let remove = |table: &mut Table<u8>, n: u32| {
             let slot = table.find(0, hash(&key(n)), &key(n)).expect("it is there");
