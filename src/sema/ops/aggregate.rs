@@ -65,6 +65,15 @@ impl<'a> Chain<'a, '_, '_> {
         let mut typer = Typer::new(self.globals, Place::Group(group), self.findings);
         let typed: Vec<Option<Expr>> = args.iter().map(|a| typer.expr(&a.value)).collect();
         let aggregates = typer.into_aggregates();
+        Some((self.named_fields(args, typed)?, aggregates))
+    }
+
+    /// The expressions of `args` under the names that the program gives them, or that theirs suggest.
+    pub(in crate::sema) fn named_fields(
+        &mut self,
+        args: &[Arg],
+        typed: Vec<Option<Expr>>,
+    ) -> Option<Vec<(String, Expr)>> {
         let mut fields = Vec::with_capacity(args.len());
         let mut sound = true;
         for (arg, e) in args.iter().zip(typed) {
@@ -80,7 +89,7 @@ impl<'a> Chain<'a, '_, '_> {
                 (_, _) => sound = false,
             }
         }
-        sound.then_some((fields, aggregates))
+        sound.then_some(fields)
     }
 
     /// The operator's own columns: the key, the window, the aggregates.
@@ -103,7 +112,7 @@ pub fn field_of(fields: &[(String, Expr)], part: usize) -> Option<String> {
 }
 
 /// `count()` → `count`, `avg(value)` → `avg_value`; a part of the key has its own name.
-pub fn default_name(e: &AstExpr) -> Option<String> {
+fn default_name(e: &AstExpr) -> Option<String> {
     match &e.kind {
         ExprKind::Call { function, args } if aggregate(&function.text).is_some() => {
             match args.first().map(|a| plain_name(&a.value)) {

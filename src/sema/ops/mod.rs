@@ -26,7 +26,7 @@ use crate::sema::table::TableRef;
 use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast::{self, StreamOp};
 
-pub use aggregate::{default_name, field_of};
+pub use aggregate::field_of;
 pub use stateless::plain_name;
 pub use table::TableParts;
 pub use time::{Defaults, read_defaults};

@@ -10,7 +10,7 @@ use crate::pattern::automaton::Automaton;
 use crate::pattern::{AfterMatch, Gives, Output, Selection, Trend};
 use crate::sema::arguments::Takes;
 use crate::sema::hir::{KeyedKind, Step};
-use crate::sema::ops::{Chain, default_name, field_of};
+use crate::sema::ops::{Chain, field_of};
 use crate::sema::pattern::Opening;
 use crate::sema::pattern::options::is_option;
 use crate::sema::row::key_column;
@@ -155,23 +155,9 @@ impl<'a> Chain<'a, '_, '_> {
             .collect();
         let typed: Vec<Option<Expr>> = op.args.iter().map(|a| typer.expr(&a.value)).collect();
         let asked = typer.into_captures().asked;
-        let mut fields = Vec::with_capacity(op.args.len());
-        let mut sound = true;
-        for (arg, e) in op.args.iter().zip(typed) {
-            let name = arg.name.as_ref().map(|n| n.text.clone()).or_else(|| default_name(&arg.value));
-            let span = arg.name.as_ref().map_or(arg.value.span, |n| n.span);
-            match (name, e) {
-                (Some(name), Some(e)) if !self.duplicate(&fields, &name, span) => fields.push((name, e)),
-                (None, Some(_)) => {
-                    let message = "the expression needs a name to become a field";
-                    self.error_with_hint(codes::UNNAMED_FIELD, span, message, "write `name: expression`");
-                    sound = false;
-                }
-                (_, _) => sound = false,
-            }
-        }
+        let fields = self.named_fields(&op.args, typed);
         let filters = conditions.into_iter().collect::<Option<_>>()?;
-        sound.then_some(Made { filters, fields, asked })
+        Some(Made { filters, fields: fields?, asked })
     }
 
     /// Adds the operator, the filters and the projection.
