@@ -213,17 +213,14 @@ impl Joins {
         find: impl Fn(&Table<i64>, i64) -> Option<u32>,
     ) {
         let (from, to) = self.reach.range(side, row.time);
-        // No row reaches further than a pane is wide.
-        let mut near = if from >= pane { pane } else { pane.saturating_sub(self.pane_ns) };
-        loop {
+        // No row reaches further than a pane is wide. The first pane of all begins where time does.
+        let before = (from < pane).then(|| pane.saturating_sub(self.pane_ns));
+        let after = pane.checked_add(self.pane_ns).filter(|next| *next <= to);
+        for near in before.into_iter().chain([pane]).chain(after) {
             let found = if near == pane { Some(slot) } else { find(&self.table, near) };
             if let Some(other) = found {
                 let others = self.held[other as usize][1 - side].range(from, to);
                 self.pairs.extend(others.map(|of| Pair { row, slot, other: of, other_slot: other }));
-            }
-            near = near.saturating_add(self.pane_ns);
-            if near > to {
-                return;
             }
         }
     }
