@@ -369,7 +369,7 @@ mod tests {
             state: StateId { stream: "T".to_string(), kind: "table".to_string(), ordinal: 0 },
             key: vec![column(0)],
             lateness_ns: i64::MAX,
-            kind: KeyedKind::Table { delete: Some(is_zero), tells: true },
+            kind: KeyedKind::Table { delete: Some(is_zero), tells: true, feeds: false },
             keeps_late: false,
             bound: Bound::KeyCount,
         };
