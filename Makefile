@@ -70,6 +70,7 @@ bench: build
 	cargo bench --locked --bench joins
 	cargo bench --locked --bench tables
 	python3 benches/patterns.py "$(VARPULIS)"
+	python3 benches/joins.py "$(VARPULIS)"
 
 bench-state: build
 	python3 benches/state.py "$(VARPULIS)"
