@@ -267,15 +267,10 @@ impl Joins {
         let due = self.due[side].take(settled, self.emit_rows);
         let alone = |due: &DueRow| {
             let held = self.held.get(due.slot as usize)?[side].find(due.row)?;
-            (!held.is_paired()).then_some(held)
+            let is_gone = self.table.is_bounded() && self.table.is_evicted(due.slot);
+            (!is_gone && !held.is_paired()).then_some(held)
         };
         let rows: Vec<HeldRow> = due.iter().filter_map(alone).collect();
-        let rows: Vec<HeldRow> = match self.table.is_bounded() {
-            true => {
-                rows.into_iter().zip(&due).filter(|(_, d)| !self.table.is_evicted(d.slot)).map(|(r, _)| r).collect()
-            }
-            false => rows,
-        };
         let times = rows.iter().map(|row| self.reach.alone(row.time)).collect();
         let columns = self.plan.gather_held(side, &rows, &self.chunks[side]);
         self.plan.send_alone(side, columns, times, &self.counters, out);
