@@ -23,7 +23,7 @@ use super::op::source::{Clock, sources};
 use super::op::timer::{clock, timer};
 use super::op::versions::Shared;
 use super::relation::arrange::Arrangement;
-use super::relation::render::{Given, Place, follow, related};
+use super::relation::render::{Given, Place, Related, follow, related};
 use super::stop::Stop;
 use super::time::Time;
 use crate::connector::intake::Intake;
@@ -101,8 +101,7 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
             }
             Op::Enrich { input, table, lookup, state } => {
                 let table = table_of(plan, *table, &nodes[*table]);
-                let tally = &context.tallies[id];
-                vec![enrich(&name, rows(*input), table, lookup, &state.name(), tally, site(id))]
+                vec![enrich(&name, rows(*input), table, lookup, &state.name(), &context.tallies[id], site(id))]
             }
             Op::Join { inputs, join: spec, state, lateness_ns, bound: _ } => {
                 let types = |id: NodeId| plan.nodes[id].schema.fields.iter().map(|f| f.data_type.clone()).collect();
@@ -118,15 +117,9 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
                 })
             }
             Op::Relate { inputs, relate, state } => {
-                let given = inputs.iter().map(|i| given(plan, *i, &nodes[*i])).collect();
                 let place = Place { name: &name, tally: &context.tallies[id], state: state.as_ref(), site: site(id) };
-                let related = related(relate, given, place);
+                let related = relation(plan, id, (inputs, relate), &nodes, place);
                 arrangement = related.arrangement;
-                if let (Relate::Settle { .. }, Some(settled)) = (relate, &related.changes) {
-                    for table in plan.before(id) {
-                        nodes[table].versions.iter().for_each(|versions| follow(versions, settled));
-                    }
-                }
                 related.changes.into_iter().collect()
             }
             Op::Late { of } => vec![nodes[*of].ports[1].clone()],
@@ -142,6 +135,22 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
         nodes.push(Rendered { ports, versions, arrangement });
     }
     render_outputs(context, &nodes, &site);
+}
+
+/// The operator of tables that is node `id`. Base tables keep their versions until what it settles needs them no more.
+fn relation<'scope>(
+    plan: &Plan,
+    id: NodeId,
+    (inputs, relate): (&[NodeId], &Relate),
+    nodes: &[Rendered<'scope>],
+    place: Place<'_>,
+) -> Related<'scope> {
+    let given = inputs.iter().map(|i| given(plan, *i, &nodes[*i])).collect();
+    let related = related(relate, given, place);
+    let before = plan.before(id);
+    let tables = before.iter().filter_map(|table| nodes[*table].versions.as_ref());
+    follow(relate, tables, related.changes.as_ref());
+    related
 }
 
 /// What an operator of tables reads of node `id`.

@@ -115,7 +115,7 @@ impl Builder<'_> {
             Source::Event { ty, scans } => self.event(stream, *ty, scans, asked),
             Source::Stream(id) => match (&stream.relation, &self.program.streams[*id].relation) {
                 (Some(reader), _) if reader.is_derived => self.changes_of(*id),
-                (_, Some(read)) if read.is_derived => self.settled(*id),
+                (_, Some(read)) if read.is_derived => self.settled(*id, false),
                 (_, _) => self.stream(*id, asked.cloned()),
             },
             Source::Merge(inputs) => {

@@ -30,8 +30,9 @@ pub enum Relate {
     Distinct { by: Vec<Expr> },
     /// Of each key the first `n` rows by `order`, then by their values. Output: the input's columns.
     Top { key: Vec<Expr>, order: Vec<SortKey>, n: u64 },
-    /// What changes come to at each event time, in order of time and key. Output: the input's columns.
-    Settle { key: Vec<Expr> },
+    /// What changes come to at each event time, in order of time and key. Output: the input's columns. What rows are
+    /// looked up in has one of its own: its table, which it fills, begins with the whole contents when both are new.
+    Settle { key: Vec<Expr>, is_looked_up: bool },
 }
 
 /// A join with another table.
@@ -43,7 +44,7 @@ pub struct TableJoin {
     pub keys: [Vec<Expr>; 2],
     /// What else holds of a pair: over the columns of both without the first `$diff`.
     pub residual: Option<Expr>,
-    /// The other table's key, over its changes, and that of the rows before.
+    /// The key of the rows before, and that of the other table, over its changes.
     pub ids: [Vec<Expr>; 2],
 }
 
@@ -58,7 +59,8 @@ impl Relate {
             Relate::Aggregate { .. } => "aggregate",
             Relate::Distinct { .. } => "distinct",
             Relate::Top { .. } => "top",
-            Relate::Settle { .. } => "settle",
+            Relate::Settle { is_looked_up: false, .. } => "settle",
+            Relate::Settle { is_looked_up: true, .. } => "contents",
         }
     }
 
@@ -66,7 +68,7 @@ impl Relate {
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
             Relate::Feed | Relate::Join => Vec::new(),
-            Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key } => key.iter().collect(),
+            Relate::Arrange { key } | Relate::Unmatched { key } | Relate::Settle { key, .. } => key.iter().collect(),
             Relate::Distinct { by } => by.iter().collect(),
             Relate::Aggregate { key, .. } => key.iter().collect(),
             Relate::Top { key, order, .. } => key.iter().chain(order.iter().map(|k| &k.expr)).collect(),

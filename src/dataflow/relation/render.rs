@@ -81,7 +81,7 @@ pub fn related<'scope>(relate: &Relate, given: Vec<Given<'scope>>, place: Place<
             distinct(name, by(rows(), columns), types, gauge)
         }
         Relate::Top { key, order, n } => top(name, by(rows(), key), order.clone(), *n, types, counters(), gauge),
-        Relate::Settle { key } => {
+        Relate::Settle { key, .. } => {
             let state = state.expect("what settles has a state").name();
             let (rows, counters) = (by(rows(), key), counters());
             settle(name, rows, types, &state, counters, site)
@@ -90,12 +90,19 @@ pub fn related<'scope>(relate: &Relate, given: Vec<Given<'scope>>, place: Place<
     Related { changes: Some(changes), arrangement: None }
 }
 
-/// Lets a base table keep its versions until what follows from them has settled, on all workers: what a worker alone
-/// has settled says nothing of the others, which a restart may find behind it.
-pub fn follow(table: &Shared, settled: &Packets<'_>) {
+/// Lets base tables keep their versions until what follows from them has settled, on all workers: what a worker alone
+/// has settled says nothing of the others, which a restart may find behind it. A change at the frontier is still to be
+/// told, and takes back what held just before.
+pub fn follow<'t>(relate: &Relate, tables: impl Iterator<Item = &'t Shared>, settled: Option<&Packets<'_>>) {
+    if let (Relate::Settle { .. }, Some(settled)) = (relate, settled) {
+        tables.for_each(|table| follow_table(table, settled));
+    }
+}
+
+fn follow_table(table: &Shared, settled: &Packets<'_>) {
     let asked = table.borrow_mut().reader();
     settled.clone().sink(Pipeline, "follow", move |(input, frontier)| {
         input.for_each(|_, packet| drop(packet.take()));
-        asked.set(meet(frontier.frontier()).event);
+        asked.set(meet(frontier.frontier()).event.saturating_sub(1));
     });
 }

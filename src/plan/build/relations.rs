@@ -21,17 +21,17 @@ impl Builder<'_> {
     }
 
     /// The changes of a derived table as of a base table: in order, each of them once.
-    pub(super) fn settled(&mut self, table: StreamId) -> NodeId {
+    pub(super) fn settled(&mut self, table: StreamId, is_looked_up: bool) -> NodeId {
         let raw = self.stream(table, None);
         let changes = self.diff_last(raw);
-        let settled = self.relate(&[changes], Relate::Settle { key: self.key_of(changes) });
+        let settled = self.relate(&[changes], Relate::Settle { key: self.key_of(changes), is_looked_up });
         let schema = self.plan.nodes[raw].schema.clone();
         self.select(settled, &schema)
     }
 
     /// A derived table that rows are looked up in: its changes make a base table of their own.
     pub(super) fn looked_up(&mut self, table: StreamId) -> NodeId {
-        let settled = self.settled(table);
+        let settled = self.settled(table, true);
         let node = self.plan.nodes[settled].clone();
         let key = self.key_of(settled);
         let diff = named(&node.schema, DIFF);

@@ -170,7 +170,7 @@ pub fn relate(relate: &Relate, input: &Schema) -> String {
         }
         Relate::Distinct { by } => format!("distinct {}", parts::exprs(by, input)),
         Relate::Top { key, order, n } => format!("first {n} in the order of {}{}", parts::order(order, input), by(key)),
-        Relate::Settle { key } => format!("settled changes{}", by(key)),
+        Relate::Settle { key, .. } => format!("settled changes{}", by(key)),
     }
 }
 
