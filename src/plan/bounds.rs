@@ -74,6 +74,9 @@ pub fn kept(relate: &Relate) -> Option<&'static str> {
     match relate {
         Relate::Arrange { .. } | Relate::Top { .. } => Some("the rows of the table"),
         Relate::Unmatched { .. } => Some("the rows in pairs"),
+        Relate::Aggregate { aggregates, .. } if aggregates.iter().any(|a| a.extreme().is_some()) => {
+            Some("the rows of the table")
+        }
         Relate::Aggregate { .. } => Some("the number of keys"),
         Relate::Distinct { .. } => Some("the number of different rows"),
         Relate::Settle { .. } => Some("the changes that the watermark is behind"),

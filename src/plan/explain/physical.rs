@@ -167,9 +167,12 @@ fn details(plan: &Plan, id: NodeId, capacity: Option<Capacity>) -> Vec<String> {
 
 /// Which rows a table keeps that no longer hold, and for how long it remembers a deletion.
 fn versions(plan: &Plan, node: &Node, keyed: &Keyed) -> String {
-    let looks_up = |op: &Op| matches!(op, Op::Enrich { table, .. } if std::ptr::eq(&plan.nodes[*table], node));
+    let is_it = |id: &NodeId| std::ptr::eq(&plan.nodes[*id], node);
+    let looks_up = |op: &Op| matches!(op, Op::Enrich { table, .. } if is_it(table));
+    let settles = |op: &Op| matches!(op, Op::Relate { relate: Relate::Settle { .. }, .. });
+    let needs = |(id, n): &(NodeId, &Node)| looks_up(&n.op) || settles(&n.op) && plan.before(*id).iter().any(is_it);
     let readers: Vec<String> =
-        plan.nodes.iter().filter(|n| looks_up(&n.op)).map(|n| format!("{} ({})", n.stream, n.label)).collect();
+        plan.nodes.iter().enumerate().filter(needs).map(|(_, n)| format!("{} ({})", n.stream, n.label)).collect();
     let kept = match readers.as_slice() {
         [] => "replaced rows go at once".to_string(),
         readers => format!("replaced rows are kept up to the slowest of {}", readers.join(", ")),
@@ -191,7 +194,10 @@ fn related(plan: &Plan, id: NodeId, relate: &Relate, state: Option<&StateId>) ->
             format!("an arrangement, {shared} {}", by.join(", "))
         }
         Relate::Unmatched { .. } | Relate::Distinct { .. } => "two arrangements".to_string(),
-        Relate::Aggregate { .. } => "an arrangement of sums and one of results".to_string(),
+        Relate::Aggregate { aggregates, .. } => match aggregates.iter().filter(|a| a.extreme().is_some()).count() {
+            0 => "an arrangement of sums and one of results".to_string(),
+            n => format!("arrangements of sums, of results, and {} of values", 6 * n),
+        },
         Relate::Top { .. } => "six arrangements".to_string(),
         Relate::Settle { .. } => format!("state {}", state.map(StateId::name).unwrap_or_default()),
         Relate::Feed | Relate::Join => return Vec::new(),

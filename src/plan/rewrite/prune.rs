@@ -77,9 +77,7 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
                 step_needs(step, &columns, into);
             }
             Op::Merge { inputs } => {
-                for input in inputs {
-                    needed[*input].get_or_insert_default().extend(&columns);
-                }
+                inputs.iter().for_each(|input| needed[*input].get_or_insert_default().extend(&columns));
             }
             Op::Keyed { input, keyed, .. } => {
                 let width = plan.nodes[*input].schema.len();
@@ -111,12 +109,9 @@ fn needed_columns(plan: &Plan) -> Vec<Option<BTreeSet<usize>>> {
                 }
             }
             // Rows that agree in what is read are still as many rows as they were.
-            Op::Relate { inputs, .. } => {
-                for input in inputs {
-                    let width = plan.nodes[*input].schema.len();
-                    needed[*input].get_or_insert_default().extend(0..width);
-                }
-            }
+            Op::Relate { inputs, .. } => inputs.iter().for_each(|input| {
+                needed[*input].get_or_insert_default().extend(0..plan.nodes[*input].schema.len());
+            }),
             Op::Late { of } => {
                 needed[*of].get_or_insert_default();
                 if let Op::Keyed { input, .. } = &plan.nodes[*of].op {
@@ -187,7 +182,7 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
         let moved = match &mut node.op {
             Op::Source { reader } => match source_columns {
                 Some(kept) => select(&mut node.schema, &kept[*reader]),
-                None => (0..node.schema.len()).map(Some).collect(),
+                None => as_they_were(node.schema.len()),
             },
             Op::Step { input, step } => {
                 let before = &columns[*input];
@@ -195,17 +190,13 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 step_columns(step, &mut node.schema, wanted, before, &out.nodes[*input].schema, exact.contains(&id))
             }
             Op::Merge { inputs } => {
-                for input in inputs.iter_mut() {
-                    *input = aligned(*input, &plan, wanted, &columns, &mut out);
-                }
-                let kept: Vec<usize> = wanted.iter().copied().collect();
-                select(&mut node.schema, &kept)
+                inputs.iter_mut().for_each(|i| *i = aligned(*i, &plan, wanted, &columns, &mut out));
+                select(&mut node.schema, &wanted.iter().copied().collect::<Vec<usize>>())
             }
             Op::Keyed { input, keyed, .. } => {
                 let before = &columns[*input];
                 *input = out.moved[*input];
-                let width = before.len();
-                keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, before, width)
+                keyed_columns(keyed, &mut node.schema, &out.nodes[*input].schema, before)
             }
             Op::Enrich { input, table, lookup } => {
                 let (before, of_table) = (&columns[*input], &columns[*table]);
@@ -218,11 +209,8 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
                 join_columns(join, &mut node.schema, wanted, before, out.nodes[inputs[0]].schema.len())
             }
             Op::Relate { inputs, .. } => {
-                for input in inputs.iter_mut() {
-                    let all = (0..plan.nodes[*input].schema.len()).collect();
-                    *input = aligned(*input, &plan, &all, &columns, &mut out);
-                }
-                (0..node.schema.len()).map(Some).collect()
+                inputs.iter_mut().for_each(|i| *i = whole(*i, &plan, &columns, &mut out));
+                as_they_were(node.schema.len())
             }
             Op::Late { of } => {
                 let input = plan.nodes[*of].op.inputs()[0];
@@ -232,20 +220,23 @@ fn rebuild(plan: Plan, needed: &[Option<BTreeSet<usize>>], source_columns: Optio
             }
             Op::Timer { inputs, .. } => {
                 inputs.iter_mut().for_each(|i| *i = out.moved[*i]);
-                vec![Some(0)]
+                as_they_were(1)
             }
         };
-        let mut new = out.push(node);
-        let mut moved = moved;
+        let (mut new, mut moved) = (out.push(node), moved);
         operators.push(new);
         if exact.contains(&id) && !moved.iter().enumerate().all(|(i, m)| *m == Some(i)) {
             new = restored(&plan.nodes[id], new, &moved, &mut out);
-            moved = (0..moved.len()).map(Some).collect();
+            moved = as_they_were(moved.len());
         }
         out.moved.push(new);
         columns.push(moved);
     }
     out.finish(plan)
+}
+
+fn as_they_were(columns: usize) -> Moved {
+    (0..columns).map(Some).collect()
 }
 
 fn at(e: Expr, moved: &Moved) -> Expr {
@@ -306,6 +297,11 @@ fn step_columns(
     }
 }
 
+/// The input with all its columns.
+fn whole(input: NodeId, plan: &Plan, columns: &[Moved], out: &mut Rebuilt) -> NodeId {
+    aligned(input, plan, &(0..plan.nodes[input].schema.len()).collect(), columns, out)
+}
+
 /// The input of a merge with exactly the columns `wanted`.
 fn aligned(input: NodeId, plan: &Plan, wanted: &BTreeSet<usize>, columns: &[Moved], out: &mut Rebuilt) -> NodeId {
     let new = out.moved[input];
@@ -360,7 +356,7 @@ fn enriched(
     moved
 }
 
-fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before: &Moved, width: usize) -> Moved {
+fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before: &Moved) -> Moved {
     match &mut keyed.kind {
         KeyedKind::Aggregate { .. } | KeyedKind::Running { .. } | KeyedKind::Pattern(_) => {
             keyed.map(&mut |e| at(e, before), &|i| before[i].expect("a column that is read is kept"));
@@ -372,7 +368,7 @@ fn keyed_columns(keyed: &mut Keyed, schema: &mut Schema, input: &Schema, before:
         | KeyedKind::Table { .. }
         | KeyedKind::Changes { .. }
         | KeyedKind::Snapshot { .. } => {
-            let added = schema.fields.split_off(width);
+            let added = schema.fields.split_off(before.len());
             keyed.map(&mut |e| at(e, before), &|i| before[i].expect("bounds of a window are kept"));
             schema.fields = input.fields.clone();
             let mut moved = before.clone();

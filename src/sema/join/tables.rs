@@ -121,7 +121,10 @@ impl<'a> Analyzer<'a, '_> {
         let columns = columns.filter_map(|name| first.index_of(name));
         let exprs = columns.map(|i| Expr::column(i, first.fields[i].data_type.clone())).collect();
         let begin = OpKind::Step(Step::Project(exprs));
-        let mut ops = vec![Op { label: "table".to_string(), span, kind: begin, schema: with_diff(&so_far) }];
+        // As the planner has them of the other inputs: equal arrangements of a table are one.
+        let mut begun = all[0].1.clone();
+        begun.fields.push(Field::new(DIFF, Type::Int.required()));
+        let mut ops = vec![Op { label: "table".to_string(), span, kind: begin, schema: begun }];
         for (i, input) in inputs.iter().enumerate().skip(1) {
             let left_width: usize = so_far.iter().map(|(_, s)| s.len()).sum();
             let width = left_width + input.schema.len();
