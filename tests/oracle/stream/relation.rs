@@ -43,14 +43,20 @@ impl Writer {
     /// A join, whose fields get names of their own.
     fn joined_tables(&mut self) -> (Chain, Vec<Ty>) {
         let (left, right) = (self.random.pick(&self.tables).clone(), self.random.pick(&self.tables).clone());
-        let ty = *self.random.pick(&SCALARS);
         let side = |alias: &str, table: &Table| {
             let fields = table.fields.iter().map(|f| Field { name: format!("{alias}.{}", f.name), ..f.clone() });
             chain(String::new(), fields.collect())
         };
         let (l, r) = (side("l", &left), side("r", &right));
         let both = chain(String::new(), [l.fields.clone(), r.fields.clone()].concat());
-        let mut on = format!("{} == {}", self.expr(&l, ty, 1), self.expr(&r, ty, 1));
+        let is_equal = |a: &Field, b: &Field| a.ty == b.ty && SCALARS.contains(&a.ty);
+        let equal =
+            l.fields.iter().flat_map(|a| r.fields.iter().filter(|b| is_equal(a, b)).map(|b| (&a.name, &b.name)));
+        let equal: Vec<String> = equal.map(|(a, b)| format!("{a} == {b}")).collect();
+        if equal.is_empty() {
+            return self.one_table();
+        }
+        let mut on = self.random.pick(&equal).clone();
         if self.random.chance(30) {
             on += &format!(" and {}", self.expr(&both, Ty::Bool, 1));
         }
@@ -72,11 +78,9 @@ impl Writer {
 
     /// Aggregates that can take rows back; gives the new key.
     fn sums(&mut self, chain: &mut Chain) -> Vec<Ty> {
-        let key: Vec<Ty> = (0..self.random.below(3)).map(|_| *self.random.pick(&SCALARS)).collect();
-        if !key.is_empty() {
-            let parts: Vec<String> = key.iter().map(|ty| self.expr(chain, *ty, 1)).collect();
-            chain.text += &format!("\n    .partition_by({})", parts.join(", "));
-        }
+        let key: Vec<Ty> = (0..1 + self.random.below(2)).map(|_| *self.random.pick(&SCALARS)).collect();
+        let parts: Vec<String> = key.iter().map(|ty| self.expr(chain, *ty, 1)).collect();
+        chain.text += &format!("\n    .partition_by({})", parts.join(", "));
         let (mut fields, mut items) = (Vec::new(), Vec::new());
         for _ in 0..1 + self.random.below(3) {
             let name = self.name();
