@@ -86,12 +86,12 @@ pub fn render<'scope>(scope: Scope<'scope, Time>, context: &Context) {
     let mut nodes: Vec<Rendered<'scope>> = Vec::with_capacity(plan.nodes.len());
     for (id, node) in plan.nodes.iter().enumerate() {
         let rows = |input: NodeId| nodes[input].ports[0].clone();
-        let counters = context.tallies[id].counters(context.keeping.epoch);
+        let (settled, counters) = (plan.is_settled(id), context.tallies[id].counters(context.keeping.epoch));
         let name = format!("{} {}", node.stream, node.label);
         let (mut versions, mut arrangement) = (None, None);
         let ports = match &node.op {
             Op::Source { source, output } => vec![inputs[*source][*output].clone()],
-            Op::Chain { input, steps } => vec![chain(&name, rows(*input), steps.clone(), counters)],
+            Op::Chain { input, steps } => vec![chain(&name, rows(*input), steps.clone(), settled, counters)],
             Op::Merge { inputs } => vec![merge(scope, &name, inputs.iter().map(|i| rows(*i)).collect())],
             Op::Keyed { input, keyed: spec } => {
                 let types = plan.nodes[*input].schema.fields.iter().map(|f| f.data_type.clone()).collect();

@@ -204,6 +204,22 @@ impl Plan {
         }
     }
 
+    /// Whether it depends on nothing but the inputs how many rows a node gives: changes that nothing has settled yet may
+    /// cancel each other out before they are seen, or after.
+    pub fn is_settled(&self, id: NodeId) -> bool {
+        match &self.nodes[id].op {
+            Op::Relate { relate, .. } => matches!(relate, Relate::Settle { .. }),
+            Op::Chain { input, .. } => self.is_settled(*input),
+            Op::Merge { inputs } => inputs.iter().all(|input| self.is_settled(*input)),
+            Op::Source { .. }
+            | Op::Keyed { .. }
+            | Op::Join { .. }
+            | Op::Enrich { .. }
+            | Op::Late { .. }
+            | Op::Timer { .. } => true,
+        }
+    }
+
     /// The nodes that a node's rows come from, through all that lies between.
     pub fn before(&self, id: NodeId) -> BTreeSet<NodeId> {
         let mut before = BTreeSet::new();

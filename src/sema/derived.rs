@@ -204,10 +204,7 @@ impl<'a> Derived<'_, 'a, '_, '_> {
 
     /// The different rows, whose key they are themselves.
     fn distinct(&mut self, op: &'a StreamOp) -> Option<()> {
-        let args = self.chain.arguments(op, &Takes { positional: (0, 0), named: &[] });
-        if args.is_none() {
-            return None;
-        }
+        self.chain.arguments(op, &Takes { positional: (0, 0), named: &[] })?;
         let fields = self.chain.visible();
         let by: Vec<Expr> = fields.iter().map(|(_, e)| e.clone()).collect();
         let mut schema = Schema::new(fields.iter().map(|(n, e)| Field::new(n.clone(), e.data_type())).collect());

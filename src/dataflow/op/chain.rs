@@ -56,14 +56,25 @@ fn level_name(level: LogLevel) -> &'static str {
 }
 
 /// Adds the operator.
-pub fn chain<'scope>(name: &str, input: Packets<'scope>, steps: Vec<Step>, counters: Arc<Counters>) -> Packets<'scope> {
+///
+/// Of rows whose number depends on timing, changes that are not `settled`, only errors are counted.
+pub fn chain<'scope>(
+    name: &str,
+    input: Packets<'scope>,
+    steps: Vec<Step>,
+    settled: bool,
+    counters: Arc<Counters>,
+) -> Packets<'scope> {
     map_batches(name, input, move |epoch, batch| {
         let errors = Errors::default();
         counters.enter(epoch);
-        counters.add_in(batch.len());
+        let rows = batch.len();
         let out = run_steps(&steps, batch, &errors);
         counters.add_errors(errors.count());
-        counters.add_out(out.len());
+        if settled {
+            counters.add_in(rows);
+            counters.add_out(out.len());
+        }
         out
     })
 }

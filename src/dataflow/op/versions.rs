@@ -30,6 +30,9 @@ use crate::state::entries::{Entries, NEVER, RestoreError, SavedEntry, take_i64};
 /// A row as [`encode_row`](crate::data::key::encode_row) wrote it; `None`: the key has none.
 pub type Row = Option<Box<[u8]>>;
 
+/// Takes the key of a version, the row until then, the row from then on, and the place.
+pub type VisitVersion<'v> = dyn FnMut(&[u8], Row, Row, i64) + 'v;
+
 /// What readers of one worker and the operator that fills the table share.
 pub type Shared = Rc<RefCell<Versions>>;
 
@@ -67,6 +70,7 @@ struct Content {
     at: i64,
     row: Row,
     /// What held before, and since when: the oldest first. Most keys have none.
+    #[expect(clippy::box_collection, reason = "most keys have none, and then it takes a third of the room")]
     older: Option<Box<Vec<(i64, Row)>>>,
 }
 
@@ -186,9 +190,8 @@ impl Versions {
         self.contents[slot as usize].as_of(place)
     }
 
-    /// Every version, those of a key in order: the key, the row until then, the row from then on, and the place. What is
-    /// not in memory is fetched.
-    pub fn for_each(&mut self, visit: &mut dyn FnMut(&[u8], Row, Row, i64)) {
+    /// Visits every version, those of a key in order. What is not in memory is fetched.
+    pub fn for_each(&mut self, visit: &mut VisitVersion<'_>) {
         self.fetch_section(());
         for slot in self.keys.section(()) {
             let (key, content) = (self.keys.key(slot), &self.contents[slot as usize]);

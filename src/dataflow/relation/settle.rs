@@ -150,7 +150,7 @@ impl Core for Settle {
         let changes = self.release(watermark);
         let settled = self.settled(&changes);
         let new = self.new_ones(&settled);
-        self.counters.add_in(changes.len());
+        self.counters.add_in(new.len());
         self.counters.add_out(new.len());
         out.send(0, new);
         let rows = self.waiting.iter().map(Batch::len).sum();

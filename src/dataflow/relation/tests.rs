@@ -42,6 +42,9 @@ type Change = (i64, Row, i64);
 /// A result: rows of any width, and how often each is there.
 type Contents = BTreeMap<Vec<Option<i64>>, i64>;
 
+/// When a row of a result changes, the row, and by how often it is there.
+type Told = (i64, Vec<Option<i64>>, i64);
+
 /// A generator of numbers that are the same in each run.
 struct Random(u64);
 
@@ -214,8 +217,8 @@ fn with_key<'scope>(input: Packets<'scope>, column: usize) -> Packets<'scope> {
 type Build = for<'scope> fn(Vec<Packets<'scope>>, Arc<Gauge>) -> (Packets<'scope>, usize);
 
 /// What is settled, in the order in which a worker told it.
-fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<(i64, Vec<Option<i64>>, i64)> {
-    let told: Arc<Mutex<Vec<(i64, Vec<Option<i64>>, i64)>>> = Arc::default();
+fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<Told> {
+    let told: Arc<Mutex<Vec<Told>>> = Arc::default();
     let into = told.clone();
     let gauge = Arc::new(Gauge::of_process(0));
     let counted = gauge.clone();
@@ -254,10 +257,7 @@ fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<(i6
 }
 
 /// How the result of `meaning` changes from time to time.
-fn expected(
-    histories: &[Vec<Change>; 2],
-    meaning: fn(&[Row], &[Row]) -> Contents,
-) -> Vec<(i64, Vec<Option<i64>>, i64)> {
+fn expected(histories: &[Vec<Change>; 2], meaning: fn(&[Row], &[Row]) -> Contents) -> Vec<Told> {
     let mut told = Vec::new();
     let mut before = Contents::new();
     for time in 0..TIMES {

@@ -165,11 +165,11 @@ impl Joins {
             let (slot, held) = (self.slots[row], HeldRow::new(batch.time[row], chunk, row as u32, false));
             self.hold(side, slot, held);
         }
-        for row in 0..batch.len() {
+        for (row, pane) in panes.into_iter().enumerate() {
             self.find(
                 side,
                 HeldRow::new(batch.time[row], chunk, row as u32, false),
-                panes[row],
+                pane,
                 self.slots[row],
                 |t, pane| t.find(pane, keys.hash(row), keys.key(row)),
             );
