@@ -164,7 +164,7 @@ impl<'f> Batches<'f> {
     /// The key of row `number` of a side.
     fn key(&mut self, number: usize) -> i64 {
         let is_hot = self.hot == Hot::Both || (self.hot == Hot::Left && self.side == 0);
-        if is_hot && number % 10 == 0 {
+        if is_hot && number.is_multiple_of(10) {
             return -1;
         }
         let within = number % SHUFFLED;
