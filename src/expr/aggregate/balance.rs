@@ -16,7 +16,7 @@ use super::{Aggregate, AggregateFunction, Numeric};
 /// See the module's doc. The order is one of representations, and means nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Balance {
-    /// Rows, rows with a value, or rows with a true one, as the [`Counted`] says.
+    /// Rows, rows with a value, or rows with a true one, as the `Counted` says.
     Count(Counted, i64),
     Bools {
         yes: i64,

@@ -2,10 +2,10 @@
 //!
 //! Rows of both sides lie in one table by (pane, key), so that a row finds its own place and the others' with few
 //! look-ups; in an entry they are sorted by time ([`Held`]). An entry refers to columns as they came
-//! ([`Chunks`]), so that a row is copied when it comes out and never before. When the watermark has passed a pane and
+//! (`Chunks`), so that a row is copied when it comes out and never before. When the watermark has passed a pane and
 //! what its rows wait for, the pane goes as a whole, which a checkpoint knows by its time.
 //!
-//! A side that is kept has the rows that nothing was paired with come out when the watermark proves it ([`Due`]).
+//! A side that is kept has the rows that nothing was paired with come out when the watermark proves it (`Due`).
 //!
 //! # Invariants
 //! 1. A pair comes out when its later row arrives, so that a row is paired after it was entered: exactly once.
