@@ -262,7 +262,7 @@ fn a_file_that_was_read_to_its_end_may_grow() {
 fn a_table_is_of_the_file_that_it_was_read_from() {
     let edited = Edited::new("");
     let listings = edited.path("listings.csv");
-    let text: String = (0..5).map(|i| format!("S{i},Company {i}\n")).collect();
+    let text: String = (0..5).map(|i| format!("SYM{i:04},Company {i}\n")).collect();
     fs::write(&listings, format!("symbol,name\n{text}")).unwrap();
     let table = format!(
         "event Listing:\n    symbol: str\n    name: str\n\n\
