@@ -27,7 +27,7 @@ use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::exchange::ByKey;
 use crate::expr::{Errors, Expr, evaluate_predicate};
 use crate::plan::physical::{Keyed, KeyedKind};
-use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
+use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker};
 use crate::state::scratch::Spill;
 use crate::state::table::ranks::Ranks;
 use timely::dataflow::channels::pact::DistributorPact;
@@ -252,6 +252,11 @@ impl Durable for BaseTable {
         self.worker = worker;
         self.waiting.track(worker);
         self.versions.borrow_mut().track(worker);
+    }
+
+    /// A table outlives its input: what holds for ever is not dead when the input has ended.
+    fn clock(&self, watermark: i64) -> i64 {
+        watermark.min(NEVER - 1)
     }
 
     fn begin_save(&mut self, full: bool) {

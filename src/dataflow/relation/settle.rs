@@ -169,6 +169,11 @@ impl Durable for Settle {
         self.worker = worker;
     }
 
+    /// What was told is known for ever, also when all tables have ended.
+    fn clock(&self, watermark: i64) -> i64 {
+        watermark.min(NEVER - 1)
+    }
+
     fn begin_save(&mut self, _: bool) {
         let (worker, fired) = (self.worker, self.fired);
         let owned = self.told.iter_mut().enumerate().filter(|(group, _)| worker.owns(*group as u16));
