@@ -163,23 +163,18 @@ impl<'f> Batches<'f> {
 
     /// The key of row `number` of a side.
     fn key(&mut self, number: usize) -> i64 {
+        let within = number % SHUFFLED;
+        if self.side == 1 && within == 0 {
+            self.shuffled = (0..SHUFFLED).collect();
+            for i in (1..SHUFFLED).rev() {
+                self.shuffled.swap(i, xorshift(&mut self.state) as usize % (i + 1));
+            }
+        }
         let is_hot = self.hot == Hot::Both || (self.hot == Hot::Left && self.side == 0);
         if is_hot && number.is_multiple_of(10) {
             return -1;
         }
-        let within = number % SHUFFLED;
-        let number = match self.side {
-            0 => number,
-            _ => {
-                if within == 0 {
-                    self.shuffled = (0..SHUFFLED).collect();
-                    for i in (1..SHUFFLED).rev() {
-                        self.shuffled.swap(i, xorshift(&mut self.state) as usize % (i + 1));
-                    }
-                }
-                number - within + self.shuffled[within]
-            }
-        };
+        let number = if self.side == 0 { number } else { number - within + self.shuffled[within] };
         // Neighbours are no neighbours as keys.
         ((number % KEYS) * 7_919 % KEYS) as i64
     }
