@@ -6,22 +6,21 @@
 //! run, in batches with their keys. A hot key has a tenth of all rows, each of which finds at most one other: twice the
 //! rows take twice the time. The last part goes on for ten million rows and shows the process's memory on the way.
 
+mod operator;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array};
-use varpulis_runtime::compile::compile;
-use varpulis_runtime::connector::spec::{FileFormat, Input, OnError};
 use varpulis_runtime::data::key::encode_keys;
 use varpulis_runtime::data::{Batch, DataType, Type};
-use varpulis_runtime::dataflow::align::{Core, Outlet, Progress};
+use varpulis_runtime::dataflow::align::{Core, Progress};
 use varpulis_runtime::dataflow::op::counters::Tally;
 use varpulis_runtime::dataflow::op::join::Joins;
-use varpulis_runtime::diagnostic::render_text;
 use varpulis_runtime::join::Join;
-use varpulis_runtime::plan::physical::{Op, Plan};
-use varpulis_runtime::sema::Environment;
-use varpulis_runtime::sema::inputs::{FileRequest, SampledType, Surroundings};
+use varpulis_runtime::plan::physical::Op;
+
+use crate::operator::{Args, Fields, Sink, fields, plan, resident_bytes, types, xorshift};
 
 const BATCH_ROWS: usize = 1 << 14;
 const ROWS: usize = 5_000_000;
@@ -62,11 +61,9 @@ const PARTS: [(&str, &str, Hot); 8] = [
 ];
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let tiny = args.iter().any(|arg| arg == "--tiny");
-    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
-    for (name, text, hot) in PARTS.iter().filter(|(name, ..)| is_wanted(name)) {
+    let args = Args::read();
+    let tiny = args.tiny;
+    for (name, text, hot) in PARTS.iter().filter(|(name, ..)| args.wants(name)) {
         let (join, lateness_ns, types) = join(text);
         let sizes = if *hot == Hot::None { vec![ROWS] } else { vec![ROWS / 2, ROWS] };
         for rows in sizes.into_iter().map(|rows| if tiny { rows / 500 } else { rows }) {
@@ -84,7 +81,7 @@ fn main() {
             );
         }
     }
-    if is_wanted("soak") {
+    if args.wants("soak") {
         soak(if tiny { 20_000 } else { 2 * ROWS });
     }
 }
@@ -103,52 +100,23 @@ fn soak(rows: usize) {
     });
 }
 
-/// A world in which every path is one JSONL file that cannot be sampled.
-struct Files;
-
-impl Surroundings for Files {
-    fn open(&mut self, request: &FileRequest) -> Result<Input, String> {
-        let (paths, time_unit) = (vec![request.path.clone()], request.time_unit);
-        Ok(Input::Files { paths, format: FileFormat::Jsonl, compression: None, time_unit })
-    }
-
-    fn sample(&mut self, _name: &str, _input: &Input, _types: &[String]) -> Result<Vec<SampledType>, String> {
-        Err("there is no input to sample".to_string())
-    }
-}
-
-/// The fields of the two inputs.
-type Fields = [Vec<(String, DataType)>; 2];
-
-/// The operator of a program's join.
-fn join(stream: &str) -> (Join, i64, Fields) {
-    let environment =
-        Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
-    let made = compile("bench.vpl", format!("{TYPES}{stream}"), environment);
-    let Some(stages) = made.stages else { panic!("{}", render_text(&made.diagnostics, &made.sources, false)) };
-    let plan: Plan = stages.physical;
+/// The operator of a program's join, its lateness, and the fields of its inputs.
+fn join(stream: &str) -> (Join, i64, [Fields; 2]) {
+    let plan = plan(format!("{TYPES}{stream}"));
     let found = plan.nodes.iter().find_map(|node| match &node.op {
         Op::Join { inputs, join, lateness_ns, .. } => {
-            let fields = |id: usize| plan.nodes[id].schema.fields.iter().map(|f| (f.name.clone(), f.data_type.clone()));
-            Some((join.clone(), *lateness_ns, inputs.map(|id| fields(id).collect())))
+            Some((join.clone(), *lateness_ns, inputs.map(|input| fields(&plan, input))))
         }
         _ => None,
     });
     found.expect("the program is a join")
 }
 
-fn xorshift(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 /// Batches of the left and the right input by turns, each with its side.
 struct Batches<'f> {
     rows: usize,
     hot: Hot,
-    fields: &'f Fields,
+    fields: &'f [Fields; 2],
     state: u64,
     at: usize,
     side: usize,
@@ -157,7 +125,7 @@ struct Batches<'f> {
 }
 
 impl<'f> Batches<'f> {
-    fn new(rows: usize, hot: Hot, fields: &'f Fields) -> Batches<'f> {
+    fn new(rows: usize, hot: Hot, fields: &'f [Fields; 2]) -> Batches<'f> {
         Batches { rows: rows / 2, hot, fields, state: 0x9e37_79b9_7f4a_7c15, at: 0, side: 0, shuffled: Vec::new() }
     }
 
@@ -211,25 +179,15 @@ impl Iterator for Batches<'_> {
     }
 }
 
-/// Counts the rows that leave.
-#[derive(Default)]
-struct Sink(usize);
-
-impl Outlet<Batch> for Sink {
-    fn send(&mut self, _: usize, rows: Batch) {
-        self.0 += rows.len();
-    }
-}
-
 /// The rows that came out, and the most bytes of state.
 fn run(
     join: &Join,
     lateness_ns: i64,
-    fields: &Fields,
+    fields: &[Fields; 2],
     batches: impl Iterator<Item = (usize, Batch)>,
     each: &mut dyn FnMut(usize),
 ) -> (usize, usize) {
-    let types = [0, 1].map(|side: usize| fields[side].iter().map(|(_, ty)| ty.clone()).collect::<Vec<DataType>>());
+    let types = [0, 1].map(|side: usize| types(&fields[side]));
     let tally = Arc::new(Tally::default());
     let mut core = Joins::new(join, lateness_ns, [&types[0], &types[1]], tally.counters(0));
     let mut sink = Sink::default();
@@ -246,9 +204,4 @@ fn run(
     }
     fire(&mut core, &mut sink, i64::MAX);
     (sink.0, tally.read().state_bytes_peak)
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }

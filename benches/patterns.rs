@@ -5,26 +5,25 @@
 //! VPL; the operator gets its rows as it does in a run, in order and with their keys, and sorts and buffers them. The
 //! last part has keys that never come again, in three rounds, and shows what the table still counts after each.
 
+mod operator;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array};
-use varpulis_runtime::compile::compile;
-use varpulis_runtime::connector::spec::{FileFormat, Input, OnError};
 use varpulis_runtime::data::key::encode_keys;
 use varpulis_runtime::data::{Batch, DataType, Type};
-use varpulis_runtime::dataflow::align::{Core, Outlet};
+use varpulis_runtime::dataflow::align::Core;
 use varpulis_runtime::dataflow::op::counters::{Counters, Tally};
 use varpulis_runtime::dataflow::op::late::Late;
 use varpulis_runtime::dataflow::op::ordered::{InOrder, Ordered};
 use varpulis_runtime::dataflow::op::sequence::Sequences;
-use varpulis_runtime::diagnostic::render_text;
 use varpulis_runtime::pattern::matcher::Matcher;
 use varpulis_runtime::pattern::trends::Trends;
 use varpulis_runtime::pattern::{Gives, Pattern};
-use varpulis_runtime::plan::physical::{Keyed, KeyedKind, Op, Plan};
-use varpulis_runtime::sema::Environment;
-use varpulis_runtime::sema::inputs::{FileRequest, SampledType, Surroundings};
+use varpulis_runtime::plan::physical::{Keyed, KeyedKind, Op};
+
+use crate::operator::{Args, Fields, Sink, fields, plan, resident_bytes, types, xorshift};
 
 const BATCH_ROWS: usize = 1 << 15;
 const ROWS: usize = 5_000_000;
@@ -94,13 +93,11 @@ const PARTS: [(&str, &str); 11] = [
 ];
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let tiny = args.iter().any(|arg| arg == "--tiny");
-    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
+    let args = Args::read();
+    let tiny = args.tiny;
     let rows = if tiny { 10_000 } else { ROWS };
     let rounds = if tiny { 1 } else { 3 };
-    for (name, text) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, text) in PARTS.iter().filter(|(name, _)| args.wants(name)) {
         let (keyed, types) = pattern(text);
         let mut state = 1;
         let batches = batches(&keyed, &types, rows, 0, || xorshift(&mut state) % KEYS);
@@ -113,57 +110,25 @@ fn main() {
         let (rate, (matches, bytes)) = (rows as f64 / best / 1e6, last);
         println!("{name:<28} {rate:>6.2} M rows/s  {matches:>9} matches  {:>7.1} MB of state", bytes as f64 / 1e6);
     }
-    if is_wanted("one-shot keys") {
+    if args.wants("one-shot keys") {
         one_shot_keys(if tiny { 1_000 } else { 1_000_000 });
     }
 }
 
-/// A world in which every path is one JSONL file that cannot be sampled.
-struct Files;
-
-impl Surroundings for Files {
-    fn open(&mut self, request: &FileRequest) -> Result<Input, String> {
-        let (paths, time_unit) = (vec![request.path.clone()], request.time_unit);
-        Ok(Input::Files { paths, format: FileFormat::Jsonl, compression: None, time_unit })
-    }
-
-    fn sample(&mut self, _name: &str, _input: &Input, _types: &[String]) -> Result<Vec<SampledType>, String> {
-        Err("there is no input to sample".to_string())
-    }
-}
-
-/// The operator of a program's pattern and the types of its input.
-fn pattern(stream: &str) -> (Keyed, Vec<(String, DataType)>) {
-    let environment =
-        Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
-    let made = compile("bench.vpl", format!("{EVENT}{stream}"), environment);
-    let Some(stages) = made.stages else { panic!("{}", render_text(&made.diagnostics, &made.sources, false)) };
-    let plan: Plan = stages.physical;
+/// The operator of a program's pattern and the fields of its input.
+fn pattern(stream: &str) -> (Keyed, Fields) {
+    let plan = plan(format!("{EVENT}{stream}"));
     let found = plan.nodes.iter().find_map(|node| match &node.op {
         Op::Keyed { input, keyed } if matches!(keyed.kind, KeyedKind::Pattern { .. }) => {
-            let fields = plan.nodes[*input].schema.fields.iter().map(|f| (f.name.clone(), f.data_type.clone()));
-            Some((keyed.clone(), fields.collect()))
+            Some((keyed.clone(), fields(&plan, *input)))
         }
         _ => None,
     });
     found.expect("the program is a pattern")
 }
 
-fn xorshift(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 /// Rows of the pattern's input; the rounds of one program follow each other in time.
-fn batches(
-    keyed: &Keyed,
-    fields: &[(String, DataType)],
-    rows: usize,
-    round: u64,
-    mut user: impl FnMut() -> u64,
-) -> Vec<Batch> {
+fn batches(keyed: &Keyed, fields: &Fields, rows: usize, round: u64, mut user: impl FnMut() -> u64) -> Vec<Batch> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || xorshift(&mut state);
     let mut at = 0;
@@ -196,19 +161,9 @@ fn batches(
     out
 }
 
-/// Counts the rows that leave.
-#[derive(Default)]
-struct Sink(usize);
-
-impl Outlet<Batch> for Sink {
-    fn send(&mut self, _: usize, rows: Batch) {
-        self.0 += rows.len();
-    }
-}
-
 /// The matches, and the most bytes of state.
-fn run(keyed: &Keyed, fields: &[(String, DataType)], batches: &[Batch]) -> (usize, usize) {
-    let types: Vec<DataType> = fields.iter().map(|(_, ty)| ty.clone()).collect();
+fn run(keyed: &Keyed, fields: &Fields, batches: &[Batch]) -> (usize, usize) {
+    let types = types(fields);
     let tally = Arc::new(Tally::default());
     let mut core = core(keyed, types, &tally);
     let mut sink = Sink::default();
@@ -271,9 +226,4 @@ fn one_shot_keys(keys: usize) {
              {left_bytes:.3} MB; process {resident:.0} MB"
         );
     }
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }

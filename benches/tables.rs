@@ -9,24 +9,23 @@
 //!   share the table, and with ten that have one each; every time in a process of its own.
 //! - `deletions`: 10 M rows of keys that come, change and go, 100,000 of them at a time; what is held after each million.
 
+mod operator;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
-use varpulis_runtime::compile::compile;
-use varpulis_runtime::connector::spec::{FileFormat, Input, OnError};
 use varpulis_runtime::data::key::encode_keys;
 use varpulis_runtime::data::{Batch, DataType, Seq, Type};
-use varpulis_runtime::dataflow::align::{Core, Outlet};
+use varpulis_runtime::dataflow::align::{Core, Progress};
 use varpulis_runtime::dataflow::op::base_table::BaseTable;
 use varpulis_runtime::dataflow::op::counters::Counters;
 use varpulis_runtime::dataflow::op::enrich::Enriched;
 use varpulis_runtime::dataflow::op::versions::{Shared, Versions};
-use varpulis_runtime::diagnostic::render_text;
-use varpulis_runtime::plan::physical::{Keyed, KeyedKind, Lookup, Op, Plan};
-use varpulis_runtime::sema::Environment;
-use varpulis_runtime::sema::inputs::{FileRequest, SampledType, Surroundings};
+use varpulis_runtime::plan::physical::{Keyed, KeyedKind, Lookup, Op};
+
+use crate::operator::{Args, Fields, Sink, fields, plan, resident_bytes, types, xorshift};
 
 const BATCH_ROWS: usize = 1 << 15;
 const TABLE_ROWS: usize = 1_000_000;
@@ -53,34 +52,15 @@ stream Named = Order.enrich(Customers, on: customer, fields: [name, tier])
     .emit(customer: customer, amount: amount, name: name, tier: tier)
 ";
 
-/// A world in which every path is one JSONL file that cannot be sampled.
-struct Files;
-
-impl Surroundings for Files {
-    fn open(&mut self, request: &FileRequest) -> Result<Input, String> {
-        let (paths, time_unit) = (vec![request.path.clone()], request.time_unit);
-        Ok(Input::Files { paths, format: FileFormat::Jsonl, compression: None, time_unit })
-    }
-
-    fn sample(&mut self, _name: &str, _input: &Input, _types: &[String]) -> Result<Vec<SampledType>, String> {
-        Err("there is no input to sample".to_string())
-    }
-}
-
 /// The operators of the program, and what rows of the table are made of.
 struct Operators {
     table: Keyed,
-    /// Names and types.
-    fields: Vec<(String, DataType)>,
+    fields: Fields,
     lookup: Lookup,
 }
 
 fn operators() -> Operators {
-    let environment =
-        Environment { inputs: &[], surroundings: &mut Files, on_error: OnError::Skip, has_state_dir: false };
-    let made = compile("bench.vpl", PROGRAM.to_string(), environment);
-    let Some(stages) = made.stages else { panic!("{}", render_text(&made.diagnostics, &made.sources, false)) };
-    let plan: Plan = stages.physical;
+    let plan = plan(PROGRAM.to_string());
     let lookup =
         plan.nodes.iter().find_map(|n| if let Op::Enrich { lookup, .. } = &n.op { Some(lookup) } else { None });
     let table = plan.nodes.iter().find_map(|n| match &n.op {
@@ -88,23 +68,18 @@ fn operators() -> Operators {
         _ => None,
     });
     let (input, table) = table.expect("the program has a table");
-    let fields = plan.nodes[input].schema.fields.iter().map(|f| (f.name.clone(), f.data_type.clone())).collect();
-    Operators { table, fields, lookup: lookup.expect("the program looks up").clone() }
+    Operators { table, fields: fields(&plan, input), lookup: lookup.expect("the program looks up").clone() }
 }
 
 impl Operators {
-    fn types(&self) -> Vec<DataType> {
-        self.fields.iter().map(|(_, ty)| ty.clone()).collect()
-    }
-
     fn table(&self) -> (BaseTable, Shared) {
         let counters: Arc<Counters> = Arc::default();
         let versions = Shared::new(Versions::new(self.table.lateness_ns, counters.clone()).into());
-        (BaseTable::new(&self.table, self.types(), versions.clone(), counters), versions)
+        (BaseTable::new(&self.table, types(&self.fields), versions.clone(), counters), versions)
     }
 
     fn enrichment(&self, versions: &Shared) -> Enriched {
-        Enriched::new(&self.lookup, self.types(), versions.clone(), Arc::default())
+        Enriched::new(&self.lookup, types(&self.fields), versions.clone(), Arc::default())
     }
 
     /// Rows of the table with these keys, one every step from `from` on.
@@ -155,25 +130,8 @@ fn orders(rows: usize, keys: usize, from: i64) -> Vec<(Batch, ArrayRef)> {
     starts.map(batch).collect()
 }
 
-fn xorshift(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-/// Counts the rows that leave.
-#[derive(Default)]
-struct Sink(usize);
-
-impl Outlet<Batch> for Sink {
-    fn send(&mut self, _: usize, rows: Batch) {
-        self.0 += rows.len();
-    }
-}
-
 fn fire(core: &mut impl Core<Rows = Batch>, watermark: i64, sink: &mut Sink) {
-    while core.fire(watermark, sink) == varpulis_runtime::dataflow::align::Progress::Yielded {}
+    while core.fire(watermark, sink) == Progress::Yielded {}
 }
 
 /// Fills a table with so many rows; when it is filled.
@@ -230,7 +188,7 @@ fn enrich(tiny: bool) {
     }
 }
 
-/// Runs one way of `sharing` in this process.
+/// Runs one way of `sharing` in this process, which `sharing` has started with `SHARE` in its environment.
 fn share(streams: usize, tables: usize, tiny: bool) {
     let operators = operators();
     let rows = if tiny { 1_000 } else { TABLE_ROWS };
@@ -251,7 +209,7 @@ fn sharing(tiny: bool) {
     let mut first = None;
     for (name, streams, tables) in ways {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--share", &streams.to_string(), &tables.to_string()]);
+        command.env("SHARE", format!("{streams} {tables}"));
         if tiny {
             command.arg("--tiny");
         }
@@ -296,22 +254,14 @@ fn deletions(tiny: bool) {
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let tiny = args.iter().any(|arg| arg == "--tiny");
-    if args.first().is_some_and(|arg| arg == "--share") {
-        let number = |i: usize| args[i].parse().expect("a number");
-        return share(number(1), number(2), tiny);
+    let args = Args::read();
+    if let Some(way) = std::env::var_os("SHARE") {
+        let numbers = way.to_string_lossy().split(' ').map(|n| n.parse().expect("a number")).collect::<Vec<usize>>();
+        return share(numbers[0], numbers[1], args.tiny);
     }
-    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
     for (name, part) in [("enrich", enrich as fn(bool)), ("sharing", sharing), ("deletions", deletions)] {
-        if is_wanted(name) {
-            part(tiny);
+        if args.wants(name) {
+            part(args.tiny);
         }
     }
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
