@@ -69,6 +69,7 @@ bench: build
 	cargo bench --locked --bench patterns
 	cargo bench --locked --bench joins
 	cargo bench --locked --bench tables
+	cargo bench --locked --bench relations
 	python3 benches/patterns.py "$(VARPULIS)"
 	python3 benches/joins.py "$(VARPULIS)"
 

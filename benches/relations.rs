@@ -48,6 +48,12 @@ struct Feed {
     activate: Option<Box<dyn Fn()>>,
 }
 
+impl Feed {
+    fn activate(&self) {
+        (self.activate.as_ref().expect("the graph is built"))();
+    }
+}
+
 type Shared = Rc<RefCell<Feed>>;
 
 fn int() -> DataType {
@@ -149,8 +155,7 @@ fn main() {
         let reach = |worker: &mut TimelyWorker, until: i64| {
             for feed in [&orders, &customers] {
                 feed.borrow_mut().until = until;
-                let feed = feed.borrow();
-                (feed.activate.as_ref().expect("the graph is built"))();
+                feed.borrow().activate();
             }
             while probe.less_than(&Time { epoch: 0, event: until }) {
                 worker.step();
@@ -170,7 +175,7 @@ fn main() {
         let loaded = ids.len() as f64 + CUSTOMERS as f64;
         println!("load                         {:>8.0} rows/s", loaded / start.elapsed().as_secs_f64());
         for size in [100, 1_000, 10_000] {
-            let count = if tiny { 2_000 } else { 400_000 };
+            let count = if tiny { 2 * size } else { 400_000 };
             let before = *told.borrow();
             let made: Vec<_> = (0..count / size).map(|_| table.changes(size)).collect();
             let start = Instant::now();
@@ -184,6 +189,11 @@ fn main() {
             println!("changes in packets of {size:>6} {rate:>8.0} updates/s  {told:>9} rows out");
         }
         latency(worker, &orders, &mut table, &reach, if tiny { 1 } else { 10 });
+        // A source that could still send would keep the worker from ending.
+        for feed in [&orders, &customers] {
+            feed.borrow_mut().capability = None;
+            feed.borrow().activate();
+        }
     });
 }
 
