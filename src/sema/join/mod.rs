@@ -5,11 +5,12 @@
 //! key by which rows are brought together; the rest is tried on each pair.
 
 mod condition;
+mod inputs;
 mod tables;
 
-use self::condition::{apart, in_step};
+use self::inputs::{Chain, Condition, Side};
 use crate::data::time::format_duration;
-use crate::data::{DataType, Field, Schema, Type};
+use crate::data::{Field, Type};
 use crate::diagnostic::{Diagnostic, Span, codes, nearest};
 use crate::join::{Join, Reach};
 use crate::sema::Analyzer;
@@ -25,22 +26,12 @@ use crate::syntax::ast::{self, Arg, JoinArg, Name, SourceKind, StreamOp};
 /// The options of a join.
 const OPTIONS: [&str; 3] = ["within", "after", "before"];
 
-/// An input as it is written, and what is known of it.
-struct Input<'a> {
-    source: Source,
-    alias: Alias,
-    schema: Schema,
-    on: Option<&'a ast::Expr>,
-    span: Span,
-}
-
 /// A join as it is written.
 struct Written<'a> {
     keyword: &'a Name,
     span: Span,
-    inputs: Vec<Input<'a>>,
-    /// `.on(…)`: over all inputs.
-    on: Option<&'a ast::Expr>,
+    sources: Vec<Source>,
+    inputs: Chain<'a>,
     reach: Reach,
     /// `within 10m`.
     bound: String,
@@ -74,39 +65,14 @@ impl<'a> Analyzer<'a, '_> {
             }
         }
         let bound = self.reach(keyword, span, &options, window);
-        let on = match on {
-            Some(op) => {
-                let takes = Takes { positional: (1, 1), named: &[] };
-                let code = codes::BAD_OPERATOR_ARGUMENTS;
-                let args = Arguments::read("`.on`", op.span, &op.args, &takes, code, &mut self.findings)?;
-                Some(&args.positional[0].value)
-            }
-            None => None,
-        };
-        let inputs: Vec<Input<'a>> = inputs.into_iter().collect::<Option<_>>()?;
+        let inputs: Vec<(Source, Side<'a>)> = inputs.into_iter().collect::<Option<_>>()?;
         let (reach, bound) = bound?;
-        if inputs.len() < 2 {
-            let message = format!("`{}` has fewer than two inputs", keyword.text);
-            self.findings.push(Diagnostic::error(codes::BAD_JOIN, span, message));
-            return None;
-        }
-        for (i, input) in inputs.iter().enumerate() {
-            if inputs[..i].iter().any(|other| other.alias.name == input.alias.name) {
-                let message = format!("two inputs of the join are called `{}`", input.alias.name);
-                let found = Diagnostic::error(codes::BAD_JOIN, input.span, message);
-                self.findings.push(found.with_hint(format!("`{0} as …` gives one another name", input.alias.name)));
-                return None;
-            }
-        }
-        if let Some(on) = inputs[0].on {
-            let message = "a condition stands behind the second input or a later one";
-            self.findings.push(Diagnostic::error(codes::BAD_JOIN, on.span, message));
-            return None;
-        }
-        Some(Written { keyword, span, inputs, on, reach, bound })
+        let (sources, sides) = inputs.into_iter().unzip();
+        let inputs = Chain::new(self, keyword, span, sides, on)?;
+        Some(Written { keyword, span, sources, inputs, reach, bound })
     }
 
-    fn input(&mut self, source: &'a ast::Source, on: Option<&'a ast::Expr>) -> Option<Input<'a>> {
+    fn input(&mut self, source: &'a ast::Source, on: Option<&'a ast::Expr>) -> Option<(Source, Side<'a>)> {
         let name = match &source.kind {
             SourceKind::Named { name, .. } => name,
             SourceKind::From { event, .. } => event,
@@ -125,7 +91,7 @@ impl<'a> Analyzer<'a, '_> {
         let alias = row.alias.unwrap_or_else(implied);
         let mut schema = row.schema;
         schema.fields.push(Field::new(TIME, Type::Timestamp.required()));
-        Some(Input { source: read, alias, schema, on, span: source.span })
+        Some((read, Side { alias, schema, on, span: source.span }))
     }
 
     /// What bounds the join in time, and how it is called.
@@ -208,70 +174,28 @@ impl<'a> Analyzer<'a, '_> {
 
     /// The joins of two inputs each, and the rows of the last.
     fn steps(&mut self, written: Written<'a>) -> Option<(Source, Row)> {
-        let Written { keyword, span, inputs, on, reach, bound } = written;
-        let keeps = match keyword.text.as_str() {
-            "left_join" => [true, false],
-            "right_join" => [false, true],
-            "full_join" => [true, true],
-            _ => [false, false],
-        };
-        let all: Vec<(Alias, Schema)> = inputs.iter().map(|i| (i.alias.clone(), i.schema.clone())).collect();
-        let of_all = match on {
-            Some(on) => self.conjuncts(&all, on, &all)?,
-            None => Vec::new(),
-        };
-        let mut so_far: Vec<(Alias, Schema)> = vec![all[0].clone()];
+        let Written { keyword, span, sources, mut inputs, reach, bound } = written;
         let (mut steps, mut sound) = (Vec::new(), true);
-        for (i, input) in inputs.iter().enumerate().skip(1) {
-            let left_width: usize = so_far.iter().map(|(_, s)| s.len()).sum();
-            let width = left_width + input.schema.len();
-            so_far.push(all[i].clone());
-            let own = match input.on {
-                Some(on) => self.conjuncts(&so_far, on, &all),
-                None => Some(Vec::new()),
-            };
-            let Some(mut conditions) = own else {
+        for step in inputs.steps() {
+            let Some(Condition { keys, residual }) = inputs.join(self, step) else {
                 sound = false;
                 continue;
             };
-            // What `.on` asks belongs to the first join that has all it reads.
-            conditions.extend(of_all.iter().filter(|e| in_step(e, left_width, width, i == 1)).cloned());
-            let (keys, residual) = apart(conditions, left_width);
             if keys[0].is_empty() && keyword.text != "cross_join" {
-                let place = input.on.map_or(span, |on| on.span);
-                self.no_equality(keyword, input, place);
+                let pairs = ", or `cross_join` for all pairs in its time";
+                let instead = if keyword.text == "join" { pairs } else { "" };
+                self.no_equality(inputs.side(step), span, "inputs", instead);
                 sound = false;
                 continue;
             }
-            if keeps[0] {
-                make_nullable(&mut so_far[i..]);
-            }
-            if keeps[1] {
-                make_nullable(&mut so_far[..i]);
-            }
-            let schema = joined(&so_far).schema;
-            let join = Join { keeps, keys, reach, residual, output: (0..width).collect() };
+            let schema = joined(&inputs.so_far).schema;
+            let join = Join { keeps: inputs.keeps, keys, reach, residual, output: (0..schema.len()).collect() };
             steps.push(JoinStep { label: format!("{} {bound}", keyword.text), join, schema });
         }
-        let inputs = inputs.into_iter().map(|i| JoinInput { source: i.source, schema: i.schema }).collect();
-        for ((alias, _), (told, _)) in so_far.iter().zip(&all) {
-            alias.used.set(told.used.get());
-        }
-        let row = joined(&so_far);
+        let row = inputs.row();
+        let read = sources.into_iter().zip(inputs.into_sides());
+        let inputs = read.map(|(source, side)| JoinInput { source, schema: side.schema }).collect();
         sound.then_some((Source::Join(Joined { inputs, steps }), row))
-    }
-
-    fn no_equality(&mut self, keyword: &Name, input: &Input<'_>, place: Span) {
-        let name = &input.alias.name;
-        let message = format!("no equality connects `{name}` with the inputs before it");
-        let found = Diagnostic::error(codes::NO_EQUALITY, place, message);
-        let hint = match keyword.text.as_str() {
-            "join" => {
-                format!("write one, as in `on other.key == {name}.key`, or `cross_join` for all pairs in its time")
-            }
-            _ => format!("write one, as in `on other.key == {name}.key`"),
-        };
-        self.findings.push(found.with_hint(hint));
     }
 }
 
@@ -289,10 +213,4 @@ fn leading<'a>(ops: &'a [StreamOp], args: &[JoinArg]) -> (Option<&'a StreamOp>, 
         rest = others;
     }
     (on, window, rest)
-}
-
-fn make_nullable(inputs: &mut [(Alias, Schema)]) {
-    for field in inputs.iter_mut().flat_map(|(_, schema)| &mut schema.fields) {
-        field.data_type = DataType { nullable: true, ..field.data_type.clone() };
-    }
 }

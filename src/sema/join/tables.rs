@@ -1,31 +1,21 @@
 //! Joins of tables: `table T = join(A as a, B as b on a.k == b.k)`, kept up to date. They hold at any time, so that no
 //! `within` bounds them.
 
-use super::condition::{apart, in_step};
-use super::make_nullable;
+use super::inputs::{Chain, Condition, Side};
 use crate::data::{Field, Schema, Type};
 use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::expr::Expr;
 use crate::sema::Analyzer;
-use crate::sema::arguments::{Arguments, Takes};
 use crate::sema::derived::Start;
 use crate::sema::globals::StreamDecl;
 use crate::sema::hir::{Op, OpKind, Source, Step, Stream, StreamId, TableJoin};
 use crate::sema::ops::Origin;
 use crate::sema::parts::joined;
 use crate::sema::row::{Alias, DIFF, Row, is_hidden};
-use crate::syntax::ast::{self, JoinArg, Name, SourceKind, StreamOp};
+use crate::syntax::ast::{self, JoinArg, Name, SourceKind};
 
-/// A table that is joined.
-struct Input<'a> {
-    id: StreamId,
-    alias: Alias,
-    /// Its fields and its key, without `$diff`.
-    schema: Schema,
-    key_names: Vec<String>,
-    on: Option<&'a ast::Expr>,
-    span: Span,
-}
+/// A table that is joined, and its key. Its fields are without `$diff`.
+type Input<'a> = (StreamId, Vec<String>, Side<'a>);
 
 impl<'a> Analyzer<'a, '_> {
     /// The table that a join of tables makes.
@@ -33,28 +23,21 @@ impl<'a> Analyzer<'a, '_> {
         let SourceKind::Join { keyword, args } = &decl.source.kind else { return None };
         let inputs: Vec<Option<Input<'a>>> = args.iter().filter_map(|arg| self.joined_table(keyword, arg)).collect();
         let inputs: Vec<Input<'a>> = inputs.into_iter().collect::<Option<_>>()?;
-        if inputs.len() < 2 {
-            let message = format!("`{}` has fewer than two inputs", keyword.text);
-            self.findings.push(Diagnostic::error(codes::BAD_JOIN, decl.source.span, message));
-            return None;
-        }
-        let twice = |(i, input): &(usize, &Input<'a>)| inputs[..*i].iter().any(|o| o.alias.name == input.alias.name);
-        if let Some((_, input)) = inputs.iter().enumerate().find(twice) {
-            let message = format!("two inputs of the join are called `{}`", input.alias.name);
-            let found = Diagnostic::error(codes::BAD_JOIN, input.span, message);
-            self.findings.push(found.with_hint(format!("`{} as …` gives one another name", input.alias.name)));
-            return None;
-        }
         let (on, rest) = match decl.ops.split_first() {
             Some((first, rest)) if first.name.text == "on" => (Some(first), rest),
             Some(_) | None => (None, decl.ops),
         };
-        let (ops, row) = self.table_joins(keyword, &inputs, on, decl.source.span)?;
-        let names = inputs.iter().flat_map(|i| i.key_names.iter().map(|key| format!("{}.{key}", i.alias.name)));
-        let first = &self.streams[inputs[0].id];
-        let source_schema = first.schema.clone();
-        let source = (Source::Stream(inputs[0].id), source_schema);
-        self.follow(decl, Start { source, ops, row, key_names: names.collect() }, rest)
+        let mut key_names = Vec::new();
+        let (mut ids, mut sides) = (Vec::new(), Vec::new());
+        for (id, keys, side) in inputs {
+            key_names.extend(keys.iter().map(|key| format!("{}.{key}", side.alias.name)));
+            ids.push(id);
+            sides.push(side);
+        }
+        let inputs = Chain::new(self, keyword, decl.source.span, sides, on)?;
+        let source = (Source::Stream(ids[0]), self.streams[ids[0]].schema.clone());
+        let (ops, row) = self.table_joins(keyword, decl.source.span, &ids, inputs)?;
+        self.follow(decl, Start { source, ops, row, key_names }, rest)
     }
 
     /// `None` for what is no input.
@@ -84,7 +67,7 @@ impl<'a> Analyzer<'a, '_> {
             None => (name, true),
         };
         let alias = Alias { name: name.text.clone(), span: name.span, used: used.into() };
-        Some(Some(Input { id, alias, schema: Schema::new(fields), key_names, on, span: source.span }))
+        Some(Some((id, key_names, Side { alias, schema: Schema::new(fields), on, span: source.span })))
     }
 
     pub(in crate::sema) fn is_table_source(&self, source: &ast::Source) -> bool {
@@ -95,68 +78,30 @@ impl<'a> Analyzer<'a, '_> {
     fn table_joins(
         &mut self,
         keyword: &Name,
-        inputs: &[Input<'a>],
-        on: Option<&'a StreamOp>,
         span: Span,
+        ids: &[StreamId],
+        mut inputs: Chain<'a>,
     ) -> Option<(Vec<Op>, Row)> {
-        let keeps = match keyword.text.as_str() {
-            "left_join" => [true, false],
-            "right_join" => [false, true],
-            "full_join" => [true, true],
-            _ => [false, false],
-        };
-        let all: Vec<(Alias, Schema)> = inputs.iter().map(|i| (i.alias.clone(), i.schema.clone())).collect();
-        let of_all = match on {
-            Some(op) => {
-                let takes = Takes { positional: (1, 1), named: &[] };
-                let code = codes::BAD_OPERATOR_ARGUMENTS;
-                let args = Arguments::read("`.on`", op.span, &op.args, &takes, code, &mut self.findings)?;
-                self.conjuncts(&all, &args.positional[0].value, &all)?
-            }
-            None => Vec::new(),
-        };
-        let mut so_far = vec![all[0].clone()];
-        let first = &self.streams[inputs[0].id].schema;
-        let columns = all[0].1.fields.iter().map(|f| f.name.as_str()).chain([DIFF]);
-        let columns = columns.filter_map(|name| first.index_of(name));
+        let first = &self.streams[ids[0]].schema;
+        let mut begun = inputs.so_far[0].1.clone();
+        begun.fields.push(Field::new(DIFF, Type::Int.required()));
+        // As the planner has them of the other inputs: equal arrangements of a table are one.
+        let columns = begun.fields.iter().filter_map(|f| first.index_of(&f.name));
         let exprs = columns.map(|i| Expr::column(i, first.fields[i].data_type.clone())).collect();
         let begin = OpKind::Step(Step::Project(exprs));
-        // As the planner has them of the other inputs: equal arrangements of a table are one.
-        let mut begun = all[0].1.clone();
-        begun.fields.push(Field::new(DIFF, Type::Int.required()));
         let mut ops = vec![Op { label: "table".to_string(), span, kind: begin, schema: begun }];
-        for (i, input) in inputs.iter().enumerate().skip(1) {
-            let left_width: usize = so_far.iter().map(|(_, s)| s.len()).sum();
-            let width = left_width + input.schema.len();
-            so_far.push(all[i].clone());
-            let mut conditions = match input.on {
-                Some(on) => self.conjuncts(&so_far, on, &all)?,
-                None => Vec::new(),
-            };
-            conditions.extend(of_all.iter().filter(|e| in_step(e, left_width, width, i == 1)).cloned());
-            let (keys, residual) = apart(conditions, left_width);
+        for step in inputs.steps() {
+            let hidden = [hidden(&joined(&inputs.so_far).schema), hidden(&inputs.side(step).schema)];
+            let Condition { keys, residual } = inputs.join(self, step)?;
             if keys[0].is_empty() {
-                let name = &input.alias.name;
-                let message = format!("no equality connects `{name}` with the tables before it");
-                let found = Diagnostic::error(codes::NO_EQUALITY, input.on.map_or(span, |on| on.span), message);
-                self.findings.push(found.with_hint(format!("write one, as in `on other.key == {name}.key`")));
+                self.no_equality(inputs.side(step), span, "tables", "");
                 return None;
             }
-            let ids = [hidden(&joined(&so_far[..i]).schema), hidden(&input.schema)];
-            if keeps[0] {
-                make_nullable(&mut so_far[i..]);
-            }
-            if keeps[1] {
-                make_nullable(&mut so_far[..i]);
-            }
-            let join = TableJoin { keeps, keys, residual, ids };
-            let kind = OpKind::JoinTable { right: input.id, join };
-            ops.push(Op { label: keyword.text.clone(), span, kind, schema: with_diff(&so_far) });
+            let join = TableJoin { keeps: inputs.keeps, keys, residual, ids: hidden };
+            let kind = OpKind::JoinTable { right: ids[step], join };
+            ops.push(Op { label: keyword.text.clone(), span, kind, schema: with_diff(&inputs.so_far) });
         }
-        for ((alias, _), (told, _)) in so_far.iter().zip(&all) {
-            alias.used.set(told.used.get());
-        }
-        let mut row = joined(&so_far);
+        let mut row = inputs.row();
         row.schema.fields.push(Field::new(DIFF, Type::Int.required()));
         Some((ops, row))
     }
