@@ -19,9 +19,9 @@ use super::keeper::Site;
 use super::late::Late;
 use super::order::{Clock, Runs, by_seq, by_value, sorted};
 use super::versions::{Rank, Row, Shared, Versions};
-use super::window::send_in_slices;
+use super::window::{send_in_slices, send_slices};
 use super::{chain::key_by, tabled::Limited};
-use crate::data::key::{decode_rows, encode_row, key_group};
+use crate::data::key::{decode_rows, encode_row};
 use crate::data::{Batch, DataType, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::exchange::ByKey;
@@ -34,8 +34,6 @@ use timely::dataflow::channels::pact::DistributorPact;
 
 /// How many rows take effect before other operators get their turn.
 const ROWS_AT_ONCE: usize = 1 << 14;
-/// How many runs of waiting rows are saved at once.
-const RUNS_PER_SLICE: usize = 4;
 
 /// See the module's doc.
 pub struct BaseTable {
@@ -56,7 +54,6 @@ pub struct BaseTable {
     /// Rows whose turn has come, by place, with how many of them have taken effect.
     applying: (Batch, usize),
     counters: Arc<Counters>,
-    worker: Worker,
 }
 
 /// Tables that follow from a table: they hear of every change, and after a restart of all that the table has first.
@@ -64,14 +61,6 @@ struct Feed {
     port: usize,
     /// Whether they are still to hear of what the table had when the run began.
     is_behind: bool,
-}
-
-impl Feed {
-    fn send(&self, changes: &Batch, out: &mut dyn Outlet<Batch>) {
-        for from in (0..changes.len()).step_by(ROWS_AT_ONCE) {
-            out.send(self.port, changes.slice(from, ROWS_AT_ONCE.min(changes.len() - from)));
-        }
-    }
 }
 
 /// Changes on their way out.
@@ -124,7 +113,6 @@ impl BaseTable {
             waiting: Runs::new(Clock::Place),
             applying: (Batch::default(), 0),
             counters,
-            worker: Worker::ONLY,
         }
     }
 
@@ -164,7 +152,7 @@ impl BaseTable {
         }
         let changes = changed.batch(&self.types, &self.key_types);
         if let Some(feed) = &self.feeds {
-            feed.send(&changes, out);
+            send_slices(feed.port, changes.clone(), out);
         }
         if self.tells {
             send_in_slices(changes, &self.counters, out);
@@ -176,11 +164,17 @@ impl BaseTable {
         let Some(feed) = self.feeds.as_mut().filter(|feed| feed.is_behind) else { return };
         feed.is_behind = false;
         let mut changed = Changed::default();
+        let mut send = |changed: &mut Changed| {
+            send_slices(feed.port, std::mem::take(changed).batch(&self.types, &self.key_types), out);
+        };
         self.versions.borrow_mut().for_each(&mut |key, before, row, at| {
             changed.push(before, -1, at, key);
             changed.push(row, 1, at, key);
+            if changed.rows.len() >= ROWS_AT_ONCE {
+                send(&mut changed);
+            }
         });
-        feed.send(&changed.batch(&self.types, &self.key_types), out);
+        send(&mut changed);
     }
 }
 
@@ -207,17 +201,11 @@ impl Core for BaseTable {
 
     fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
-        if self.lateness_ns == i64::MAX || batch.at.is_none() {
-            return self.waiting.push(batch);
-        }
-        let places = batch.places();
-        let shortfall = |row: usize| places[row].saturating_sub(batch.time[row].saturating_add(self.lateness_ns));
-        let (late, kept): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| shortfall(row as usize) > 0);
-        late.iter().for_each(|&row| self.counters.add_late(shortfall(row as usize)));
-        self.late.send(&batch, &late, out);
-        if !kept.is_empty() {
-            self.waiting.push(if late.is_empty() { batch } else { batch.take(&kept) });
-        }
+        let on_time = match self.lateness_ns {
+            i64::MAX => batch,
+            lateness_ns => self.late.on_time(batch, lateness_ns, &self.counters, out),
+        };
+        self.waiting.push(on_time);
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
@@ -249,7 +237,6 @@ impl Core for BaseTable {
 
 impl Durable for BaseTable {
     fn track(&mut self, worker: Worker) {
-        self.worker = worker;
         self.waiting.track(worker);
         self.versions.borrow_mut().track(worker);
     }
@@ -265,7 +252,7 @@ impl Durable for BaseTable {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.waiting.save(&[], RUNS_PER_SLICE, out) && self.versions.borrow_mut().save(limit, out)
+        self.waiting.save_slice(out) && self.versions.borrow_mut().save(limit, out)
     }
 
     fn expect(&mut self, entries: usize) {
@@ -276,11 +263,7 @@ impl Durable for BaseTable {
         if entry.group != EVERY_WORKER {
             return self.versions.borrow_mut().restore(entry);
         }
-        let worker = self.worker;
-        self.waiting.restore(entry, |batch, row| {
-            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
-            worker.owns(key_group(keys.hash(row)))
-        })
+        self.waiting.restore_own(entry)
     }
 
     fn restored(&mut self) {

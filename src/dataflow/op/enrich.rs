@@ -22,7 +22,7 @@ use super::order::{Clock, Runs};
 use super::versions::Shared;
 use super::window::EMIT_ROWS;
 use crate::data::array::array_of_values;
-use crate::data::key::{decode_keys, encode_row, has_null, key_group};
+use crate::data::key::{decode_keys, encode_row, has_null};
 use crate::data::{Batch, DataType, Value};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::exchange::ByKey;
@@ -33,8 +33,6 @@ use crate::state::scratch::Spill;
 
 /// The input of the rows; the other one is the table's.
 const ROWS: usize = 0;
-/// How many runs of waiting rows are saved at once.
-const RUNS_PER_SLICE: usize = 4;
 
 /// See the module's doc.
 pub struct Enriched {
@@ -54,7 +52,6 @@ pub struct Enriched {
     ready: VecDeque<(Batch, usize)>,
     rows_at_once: usize,
     counters: Arc<Counters>,
-    worker: Worker,
 }
 
 impl Enriched {
@@ -73,7 +70,6 @@ impl Enriched {
             ready: VecDeque::new(),
             rows_at_once: EMIT_ROWS,
             counters,
-            worker: Worker::ONLY,
         }
     }
 
@@ -164,7 +160,6 @@ impl Core for Enriched {
 /// The rows that wait; the versions are the table's to save.
 impl Durable for Enriched {
     fn track(&mut self, worker: Worker) {
-        self.worker = worker;
         self.waiting.track(worker);
     }
 
@@ -173,7 +168,7 @@ impl Durable for Enriched {
     }
 
     fn save(&mut self, _: usize, out: &mut Entries) -> bool {
-        self.waiting.save(&[], RUNS_PER_SLICE, out)
+        self.waiting.save_slice(out)
     }
 
     fn expect(&mut self, _: usize) {}
@@ -182,11 +177,7 @@ impl Durable for Enriched {
         if entry.group != EVERY_WORKER {
             return Err(RestoreError::Damaged("rows that wait for a table belong to no key"));
         }
-        let worker = self.worker;
-        self.waiting.restore(entry, |batch, row| {
-            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
-            worker.owns(key_group(keys.hash(row)))
-        })
+        self.waiting.restore_own(entry)
     }
 
     fn spill_to(&mut self, _: &Arc<Spill>) {}

@@ -8,9 +8,13 @@
 use std::cmp::Ordering;
 
 use crate::data::array::value_at;
+use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::packet::{decode, encode};
 use crate::state::entries::{EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
+
+/// How many runs are saved at once.
+const RUNS_PER_SLICE: usize = 4;
 
 /// Which clock rows wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,9 @@ impl Runs {
 
     /// Takes rows in; they are no longer in flight.
     pub fn push(&mut self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
         let batch = Batch { flight: None, ..batch };
         self.rows += batch.len();
         let clock = self.clock.of(&batch);
@@ -124,6 +131,20 @@ impl Runs {
             out.push(EVERY_WORKER, &key, &sub, last.saturating_add(1), |value| value.extend(encode(&batch)));
         }
         false
+    }
+
+    /// [`Self::save`] of an operator that has nothing but these.
+    pub fn save_slice(&mut self, out: &mut Entries) -> bool {
+        self.save(&[], RUNS_PER_SLICE, out)
+    }
+
+    /// Takes in the rows of a saved run whose keys are this worker's.
+    pub fn restore_own(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
+        let worker = self.saver.map_or(Worker::ONLY, |(worker, _)| worker);
+        self.restore(entry, |batch, row| {
+            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
+            worker.owns(key_group(keys.hash(row)))
+        })
     }
 
     /// Takes in the rows of a saved run that `owns` says are this worker's.

@@ -11,7 +11,6 @@ use super::counters::Counters;
 use super::late::Late;
 use super::order::{Clock, Runs, in_event_order};
 use super::tabled::Limited;
-use crate::data::key::key_group;
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
@@ -48,15 +47,11 @@ pub struct Ordered<L> {
     waiting: Runs,
     late: Late,
     counters: Arc<Counters>,
-    worker: Worker,
 }
-
-/// How many runs are saved at once.
-const RUNS_PER_SLICE: usize = 4;
 
 impl<L: InOrder> Ordered<L> {
     pub fn new(logic: L, lateness_ns: i64, types: Vec<DataType>, late: Late, counters: Arc<Counters>) -> Self {
-        Ordered { logic, lateness_ns, types, waiting: Runs::new(Clock::Time), late, counters, worker: Worker::ONLY }
+        Ordered { logic, lateness_ns, types, waiting: Runs::new(Clock::Time), late, counters }
     }
 }
 
@@ -75,7 +70,6 @@ impl<L: Limited> Limited for Ordered<L> {
 
 impl<L: Durable> Durable for Ordered<L> {
     fn track(&mut self, worker: Worker) {
-        self.worker = worker;
         self.waiting.track(worker);
         self.logic.track(worker);
     }
@@ -90,18 +84,14 @@ impl<L: Durable> Durable for Ordered<L> {
     }
 
     fn save(&mut self, limit: usize, out: &mut Entries) -> bool {
-        self.waiting.save(&[], RUNS_PER_SLICE, out) && self.logic.save(limit, out)
+        self.waiting.save_slice(out) && self.logic.save(limit, out)
     }
 
     fn restore(&mut self, entry: &SavedEntry<'_>) -> Result<(), RestoreError> {
         if entry.group != EVERY_WORKER {
             return self.logic.restore(entry);
         }
-        let worker = self.worker;
-        self.waiting.restore(entry, |batch, row| {
-            let keys = batch.keys.as_ref().expect("rows are keyed before a keyed operator");
-            worker.owns(key_group(keys.hash(row)))
-        })
+        self.waiting.restore_own(entry)
     }
 
     fn restored(&mut self) {
@@ -132,16 +122,7 @@ impl<L: InOrder> Core for Ordered<L> {
 
     fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
-        let Some(places) = &batch.at else { return self.waiting.push(batch) };
-        // Places may be more than 2^63 ns behind their times: the difference saturates.
-        let shortfall = |row: usize| places[row].saturating_sub(batch.time[row].saturating_add(self.lateness_ns));
-        let (late, kept): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| shortfall(row as usize) > 0);
-        if late.is_empty() {
-            return self.waiting.push(batch);
-        }
-        late.iter().for_each(|&row| self.counters.add_late(shortfall(row as usize)));
-        self.late.send(&batch, &late, out);
-        self.waiting.push(batch.take(&kept));
+        self.waiting.push(self.late.on_time(batch, self.lateness_ns, &self.counters, out));
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {

@@ -13,7 +13,7 @@ use arrow_array::types::Int64Type;
 use super::counters::Counters;
 use super::ordered::InOrder;
 use super::tabled::Tabled;
-use super::window::send_in_slices;
+use super::window::{EMIT_ROWS, send_in_slices};
 use crate::data::key::{decode_rows, encode_keys, encode_row, key_group};
 use crate::data::{Batch, DataType, Keys, Seq};
 use crate::dataflow::align::Outlet;
@@ -95,11 +95,26 @@ impl Snapshot {
         self.fetch_section(());
         let mut slots: Vec<u32> = self.keys.section(()).collect();
         slots.sort_by(|a, b| self.keys.key(*a).cmp(self.keys.key(*b)));
+        let latest = slots.iter().flat_map(|slot| self.present(*slot)).map(|row| row.time).max().unwrap_or(i64::MIN);
+        for slots in slots.chunks(EMIT_ROWS) {
+            send_in_slices(self.batch(slots, latest), &self.counters, out);
+        }
+        self.keys.doom_section(());
+        self.copy_due();
+        let slots = self.keys.remove_section(());
+        self.clear(&slots);
+    }
+
+    fn present(&self, slot: u32) -> impl Iterator<Item = &HeldRow> {
+        self.held[slot as usize].rows.iter().filter(|row| row.count > 0)
+    }
+
+    /// The rows of keys, all at one time.
+    fn batch(&self, slots: &[u32], time: i64) -> Batch {
         let (mut rows, mut ranks): (Vec<&[u8]>, Vec<u64>) = (Vec::new(), Vec::new());
         let (mut data, mut offsets) = (Vec::new(), vec![0]);
-        let mut latest = i64::MIN;
-        for &slot in &slots {
-            let mut of_key: Vec<&HeldRow> = self.held[slot as usize].rows.iter().filter(|row| row.count > 0).collect();
+        for &slot in slots {
+            let mut of_key: Vec<&HeldRow> = self.present(slot).collect();
             of_key.sort_by(|a, b| a.bytes.cmp(&b.bytes));
             let each = of_key.iter().flat_map(|row| std::iter::repeat_n(&*row.bytes, row.count as usize));
             for (rank, row) in each.enumerate() {
@@ -108,20 +123,14 @@ impl Snapshot {
                 data.extend_from_slice(self.keys.key(slot));
                 offsets.push(data.len() as u32);
             }
-            latest = of_key.iter().fold(latest, |latest, row| latest.max(row.time));
         }
-        let all = Batch {
-            time: vec![latest; rows.len()].into(),
+        Batch {
+            time: vec![time; rows.len()].into(),
             columns: decode_rows(&mut rows, &self.types),
             seq: Some(Seq { partition: vec![0; ranks.len()].into(), position: ranks.into() }),
             keys: Some(Arc::new(Keys::new(data, offsets))),
             ..Batch::default()
-        };
-        self.keys.doom_section(());
-        self.copy_due();
-        let slots = self.keys.remove_section(());
-        self.clear(&slots);
-        send_in_slices(all, &self.counters, out);
+        }
     }
 }
 

@@ -438,15 +438,16 @@ pub fn groups_by_slot<S: SubKey>(table: &Table<S>, slots: Vec<u32>, starts: Vec<
 
 /// Sends `rows`, whose places are their times from here on, on the first port in batches of bounded size.
 pub fn send_in_slices(rows: Batch, counters: &Counters, out: &mut dyn Outlet<Batch>) {
-    let rows = Batch { at: None, ..rows };
     counters.add_out(rows.len());
-    if rows.len() <= EMIT_ROWS {
-        if !rows.is_empty() {
-            out.send(0, rows);
-        }
-        return;
+    send_slices(0, Batch { at: None, ..rows }, out);
+}
+
+/// Sends `rows` on a port in batches of bounded size.
+pub fn send_slices(port: usize, rows: Batch, out: &mut dyn Outlet<Batch>) {
+    if (1..=EMIT_ROWS).contains(&rows.len()) {
+        return out.send(port, rows);
     }
     for from in (0..rows.len()).step_by(EMIT_ROWS) {
-        out.send(0, rows.slice(from, EMIT_ROWS.min(rows.len() - from)));
+        out.send(port, rows.slice(from, EMIT_ROWS.min(rows.len() - from)));
     }
 }

@@ -18,7 +18,7 @@ use differential_dataflow::trace::implementations::ord_neu::{
 use timely::dataflow::channels::pact::Pipeline;
 
 use super::top::{Ranked, first};
-use super::updates::{Bytes, packets, updates};
+use super::updates::{Bytes, packets, updates, with_key};
 use crate::data::array::array_of_values;
 use crate::data::flight::Gauge;
 use crate::data::key::{decode_rows, decode_value, encode_keys};
@@ -115,10 +115,7 @@ fn sums<'scope>(
                 out.push((Bytes::from(state), 1));
             }
         },
-        |into, key, updates| {
-            into.clear();
-            into.extend(updates.drain(..).map(|(state, time, diff)| ((key.clone(), state), time, diff)));
-        },
+        with_key,
     );
     results.as_collection(|key, state| (key.clone(), state.clone()))
 }
@@ -175,10 +172,7 @@ fn together<'scope>(
             }
             out.push((Bytes::from(all), 1));
         },
-        |into, key, updates| {
-            into.clear();
-            into.extend(updates.drain(..).map(|(state, time, diff)| ((key.clone(), state), time, diff)));
-        },
+        with_key,
     );
     results.as_collection(|key, state| (key.clone(), state.clone()))
 }

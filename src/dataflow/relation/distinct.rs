@@ -7,7 +7,7 @@ use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatcher, OrdKeySpine, VecOrdKeyBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 
-use super::updates::{Bytes, Updates, columns_of, packets, updates};
+use super::updates::{Bytes, Updates, columns_of, packets, updates, with_key};
 use crate::data::DataType;
 use crate::data::flight::Gauge;
 use crate::dataflow::op::driven::Packets;
@@ -42,9 +42,6 @@ pub fn once<'scope>(name: &str, rows: Updates<'scope, (Bytes, ()), i64>) -> Set<
                 out.push(((), 1));
             }
         },
-        |into, key, updates| {
-            into.clear();
-            into.extend(updates.drain(..).map(|((), time, diff)| ((key.clone(), ()), time, diff)));
-        },
+        with_key,
     )
 }

@@ -20,6 +20,7 @@ use crate::dataflow::exchange::ByKey;
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::driven::{Packets, drive};
 use crate::dataflow::op::keeper::Site;
+use crate::dataflow::op::order::{Clock, Runs};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 use crate::state::scratch::Spill;
 
@@ -42,9 +43,7 @@ pub fn settle<'scope>(
 /// See the module's doc.
 struct Settle {
     types: Vec<DataType>,
-    waiting: Vec<Batch>,
-    /// The least time among what waits.
-    least: i64,
+    waiting: Runs,
     /// Up to where everything has left.
     fired: i64,
     /// By key group: up to where everything had left before the run began, or an epoch ended.
@@ -61,8 +60,7 @@ impl Settle {
         let told = vec![i64::MIN; KEY_GROUPS as usize];
         Settle {
             types,
-            waiting: Vec::new(),
-            least: i64::MAX,
+            waiting: Runs::new(Clock::Time),
             fired: i64::MIN,
             told_before: told.clone(),
             told,
@@ -70,25 +68,6 @@ impl Settle {
             is_saving: false,
             counters,
         }
-    }
-
-    /// Takes out what waits for a time before `now`.
-    fn release(&mut self, now: i64) -> Batch {
-        let mut released = Vec::new();
-        self.least = i64::MAX;
-        for batch in std::mem::take(&mut self.waiting) {
-            let (due, rest): (Vec<u32>, Vec<u32>) =
-                (0..batch.len() as u32).partition(|&row| is_due(batch.time[row as usize], now));
-            if !rest.is_empty() {
-                let rest = if due.is_empty() { batch.clone() } else { batch.take(&rest) };
-                self.least = self.least.min(rest.time.iter().copied().min().unwrap_or(i64::MAX));
-                self.waiting.push(rest);
-            }
-            if !due.is_empty() {
-                released.push(batch.take(&due));
-            }
-        }
-        Batch::concat(&released)
     }
 
     /// What changes come to, in order.
@@ -128,33 +107,25 @@ impl Settle {
     }
 }
 
-/// Whether everything at `time` is known when the watermark is `now`.
-fn is_due(time: i64, now: i64) -> bool {
-    time < now || now == i64::MAX
-}
-
 impl Core for Settle {
     type Rows = Batch;
 
-    fn apply(&mut self, _: usize, mut batch: Batch, _: &mut dyn Outlet<Batch>) {
-        batch.flight = None;
-        self.least = self.least.min(batch.time.iter().copied().min().unwrap_or(i64::MAX));
+    fn apply(&mut self, _: usize, batch: Batch, _: &mut dyn Outlet<Batch>) {
         self.waiting.push(batch);
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {
         self.fired = self.fired.max(watermark);
-        if self.waiting.is_empty() || !is_due(self.least, watermark) {
+        let changes = self.waiting.release(watermark);
+        if changes.is_empty() {
             return Progress::Done;
         }
-        let changes = self.release(watermark);
-        let settled = self.settled(&changes);
+        let settled = self.settled(&Batch::concat(&changes));
         let new = self.new_ones(&settled);
         self.counters.add_in(new.len());
         self.counters.add_out(new.len());
         out.send(0, new);
-        let rows = self.waiting.iter().map(Batch::len).sum();
-        self.counters.set_state(rows, self.waiting.iter().map(Batch::bytes).sum());
+        self.counters.set_state(self.waiting.len(), self.waiting.bytes());
         Progress::Done
     }
 

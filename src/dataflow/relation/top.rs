@@ -13,7 +13,7 @@ use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::ord_neu::{OrdValBatcher, OrdValSpine, VecOrdValBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 
-use super::updates::{Bytes, columns_of, packets, updates};
+use super::updates::{Bytes, columns_of, packets, updates, with_key};
 use crate::data::flight::Gauge;
 use crate::data::key::encode_keys;
 use crate::data::{DataType, batch};
@@ -113,10 +113,7 @@ fn first_of<'scope>(
                 room -= times;
             }
         },
-        |into, key, updates| {
-            into.clear();
-            into.extend(updates.drain(..).map(|(row, time, diff)| ((key.clone(), row), time, diff)));
-        },
+        with_key,
     );
     first.as_collection(|(key, _), ranked| (key.clone(), ranked.clone()))
 }

@@ -116,6 +116,12 @@ fn packed<D: Clone>(updates: &[(D, Time, i64)], columns: &mut impl FnMut(&[D]) -
     Batch { columns, time: updates.iter().map(|(_, time, _)| time.event).collect(), ..Batch::default() }
 }
 
+/// What a reduction finds for a key, as updates of an arrangement by that key.
+pub fn with_key<K: Clone, V, R>(into: &mut Vec<((K, V), Time, R)>, key: &K, found: &mut Vec<(V, Time, R)>) {
+    into.clear();
+    into.extend(found.drain(..).map(|(value, time, diff)| ((key.clone(), value), time, diff)));
+}
+
 /// The columns of rows that are encoded one field after the other.
 pub fn columns_of(types: Vec<DataType>) -> impl FnMut(&[Bytes]) -> Vec<ArrayRef> {
     move |rows| decode_rows(&mut rows.iter().map(|row| &**row).collect::<Vec<&[u8]>>(), &types)
