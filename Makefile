@@ -89,6 +89,7 @@ flights: build
 flink: build
 	python3 tests/flink/compare.py --programs 200 "$(VARPULIS)"
 	python3 tests/flink/compare.py --programs 200 --wide "$(VARPULIS)"
+	python3 tests/flink/joins.py "$(VARPULIS)"
 
 # Ten minutes of damaged input for the parser and each decoder, two targets at a time.
 fuzz: tools

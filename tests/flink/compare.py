@@ -3,7 +3,7 @@
 
     tests/flink/compare.py [--seed N] [--programs N] [--cache FOLDER] [--reference-only | --wide] [VARPULIS]
 
-Needs Java 17 or later with a compiler, and 210 MB for Flink's jars, which come from PyPI once (see `flinkcep.py`; the folder
+Needs Java 17 or later with a compiler, and 210 MB for Flink's jars, which come from PyPI once (see `jars.py`; the folder
 is `--cache`, else `VARPULIS_FLINK`, else one in the user's cache).
 
 A program has twenty random patterns; the rows made for each are the rows of a key, and each pattern is applied to all

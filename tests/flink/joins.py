@@ -5,7 +5,7 @@
 
 Both read two JSONL files in order of time and write JSONL, with one worker or slot. Times are in milliseconds, which
 is what Flink's event time knows. Flink's figure is that of its statement alone, without the start of its runtime.
-The jars come from PyPI's `apache-flink-libraries` (330 MB, fetched once) into a folder outside the checkout.
+Flink's jars go into a folder outside the checkout (see `jars.py`).
 """
 
 import argparse
@@ -16,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from datetime import datetime, timezone
 from pathlib import Path
 
+import jars
+
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "varpulis"
-PACKAGE = "apache-flink-libraries==2.3.0"
 JARS = ("flink-cep-", "flink-dist-", "flink-json-", "flink-connector-files-", "flink-table-api-java-uber-",
         "flink-table-planner-loader-", "flink-table-runtime-", "log4j-api-", "log4j-core-", "log4j-slf4j-impl-")
 # What runs on Java 17 needs of it.
@@ -56,30 +56,10 @@ insert into J select coalesce(a.k, b.k), x, y from A a {kind} B b on a.k = b.k
 
 
 def prepare(cache: Path) -> list:
-    """The command that runs statements; jars and classes are made where they are missing or old."""
-    if len(list(cache.glob("*.jar"))) < len(JARS):
-        fetch(cache)
-    path = ":".join(map(str, sorted(cache.glob("*.jar"))))
-    classes, source = cache / "classes", HERE / "sql" / "Sql.java"
-    made = classes / "Sql.class"
-    if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["javac", "-nowarn", "-d", classes, "-cp", path, source], check=True)
+    """The command that runs statements."""
+    path = jars.class_path(cache, JARS, [HERE / "sql" / "Sql.java"], "Sql")
     opens = [f"--add-opens={module}=ALL-UNNAMED" for module in OPENS]
-    return ["java", "-Xmx3g", "-Dlog4j2.level=OFF", *opens, "-cp", f"{classes}:{path}", "Sql"]
-
-
-def fetch(cache: Path):
-    print(f"fetching {PACKAGE} into {cache}", file=sys.stderr)
-    cache.mkdir(parents=True, exist_ok=True)
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", cache, PACKAGE]
-    subprocess.run(download, check=True)
-    for wheel in cache.glob("apache_flink_libraries-*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            for member in archive.infolist():
-                name = member.filename.rsplit("/", 1)[-1]
-                if "/lib/" in member.filename and name.startswith(JARS):
-                    (cache / name).write_bytes(archive.read(member))
-        wheel.unlink()
+    return ["java", "-Xmx3g", "-Dlog4j2.level=OFF", *opens, "-cp", path, "Sql"]
 
 
 def write_input(path: Path, value: str, rows: int, keys: int, chance: random.Random):
