@@ -8,6 +8,9 @@ use crate::sema::hir::{self, Keyed, KeyedKind, OpKind, Windows};
 use crate::sema::typer::calls::keeps_all_values;
 use crate::state::options::Capacity;
 
+const TABLE: &str = "the rows of the table";
+const WAITING: &str = "the changes that the watermark is behind";
+
 /// The bound of an operator whose rows may be late by so much.
 pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
     match &keyed.kind {
@@ -29,8 +32,9 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
         }
         KeyedKind::Distinct { within_ns: None, .. } => Bound::Nothing,
         KeyedKind::Limit { .. } => Bound::KeyCount,
-        KeyedKind::Table { .. } | KeyedKind::Snapshot { .. } => Bound::KeyCount,
-        KeyedKind::Changes { .. } => Bound::Window { span_ns: 0 },
+        KeyedKind::Table { .. } => Bound::KeyCount,
+        KeyedKind::Snapshot { .. } => Bound::Table,
+        KeyedKind::Changes { .. } => Bound::Waiting,
         KeyedKind::Pattern(pattern) => match pattern.within_ns {
             Some(within_ns) => Bound::Within { span_ns: within_ns.saturating_add(lateness_ns) },
             None => Bound::Runs { max: pattern.max_runs },
@@ -50,6 +54,7 @@ pub fn sentence(bound: &Bound, key: bool, capacity: Option<Capacity>) -> String 
         Bound::Window { .. } | Bound::Within { .. } | Bound::Rows { .. } | Bound::KeyCount | Bound::Runs { .. } => {
             format!("{}, and the capacity of {capacity}", of_itself(bound, key))
         }
+        Bound::Table | Bound::Waiting => of_itself(bound, key),
         Bound::Nothing => format!("the capacity of {capacity}"),
         Bound::Growing => format!("nothing: each of at most {capacity} grows"),
     }
@@ -63,6 +68,8 @@ fn of_itself(bound: &Bound, key: bool) -> String {
         Bound::Rows { span_ns } => format!("the rows of {} of event time", format_duration(*span_ns)),
         Bound::KeyCount if key => "the number of keys".to_string(),
         Bound::KeyCount => "one entry".to_string(),
+        Bound::Table => TABLE.to_string(),
+        Bound::Waiting => WAITING.to_string(),
         Bound::Nothing | Bound::Growing => "nothing".to_string(),
         Bound::Runs { max } if key => format!("the number of keys, at most {max} partial matches each"),
         Bound::Runs { max } => format!("at most {max} partial matches"),
@@ -72,14 +79,12 @@ fn of_itself(bound: &Bound, key: bool) -> String {
 /// What bounds what an operator of derived tables keeps, if it keeps something.
 pub fn kept(relate: &Relate) -> Option<&'static str> {
     match relate {
-        Relate::Arrange { .. } | Relate::Top { .. } => Some("the rows of the table"),
+        Relate::Arrange { .. } | Relate::Top { .. } => Some(TABLE),
         Relate::Unmatched { .. } => Some("the rows in pairs"),
-        Relate::Aggregate { aggregates, .. } if aggregates.iter().any(|a| a.extreme().is_some()) => {
-            Some("the rows of the table")
-        }
+        Relate::Aggregate { aggregates, .. } if aggregates.iter().any(|a| a.extreme().is_some()) => Some(TABLE),
         Relate::Aggregate { .. } => Some("the number of keys"),
         Relate::Distinct { .. } => Some("the number of different rows"),
-        Relate::Settle { .. } => Some("the changes that the watermark is behind"),
+        Relate::Settle { .. } => Some(WAITING),
         Relate::Feed | Relate::Join => None,
     }
 }
@@ -110,7 +115,12 @@ pub fn unbounded(program: &hir::Program) -> Vec<Diagnostic> {
             Bound::Nothing => program.settings.state.limits.capacity.is_none(),
             // Partial matches that nothing ends hold on to rows, and those with loops to ever more.
             Bound::Growing | Bound::Runs { .. } => true,
-            Bound::Window { .. } | Bound::Within { .. } | Bound::Rows { .. } | Bound::KeyCount => false,
+            Bound::Window { .. }
+            | Bound::Within { .. }
+            | Bound::Rows { .. }
+            | Bound::KeyCount
+            | Bound::Table
+            | Bound::Waiting => false,
         };
         if !is_unbounded {
             continue;

@@ -156,6 +156,10 @@ pub enum Bound {
     Rows { span_ns: i64 },
     /// One entry per key, for ever.
     KeyCount,
+    /// The rows of a table.
+    Table,
+    /// Changes that the watermark has not passed.
+    Waiting,
     /// Nothing: `check` warns.
     Nothing,
     /// Nothing either, and fewer entries do not help: each grows with every row.

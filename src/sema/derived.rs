@@ -5,7 +5,7 @@
 //! table so far (`$id0`, …), the parts of `.partition_by` (`$key0`, …), and last how often a row comes (`$diff`).
 
 use crate::data::{DataType, Field, Schema};
-use crate::diagnostic::{Span, codes};
+use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::expr::{Aggregate, Expr};
 use crate::sema::Analyzer;
 use crate::sema::arguments::Takes;
@@ -135,6 +135,7 @@ impl<'a> Derived<'_, 'a, '_, '_> {
             let message = format!("`.{name}` cannot stand in a table that follows from another");
             let hint = match name {
                 "key" | "delete" => "its key and its rows follow from those of the other".to_string(),
+                "watermark" | "allowed_lateness" => "it belongs to the table that this one follows from".to_string(),
                 _ => format!("a stream that begins with `{}.changes()` may have it", self.chain.name.text),
             };
             self.chain.error_with_hint(codes::NOT_IN_TABLE, op.name.span, message, hint);
@@ -240,9 +241,7 @@ impl<'a> Derived<'_, 'a, '_, '_> {
             | OpKind::JoinTable { .. } => false,
         };
         let Some(span) = self.chain.ops.iter().find(is_timed).map(|op| op.span) else { return true };
-        let message = "a row of a table has no event time of its own: it comes at one time, and goes at another";
-        let hint = "keep the time as a field of the table that this one follows from";
-        self.chain.error_with_hint(codes::NOT_IN_TABLE, span, message, hint);
+        self.chain.findings.push(has_no_time(span));
         false
     }
 
@@ -263,4 +262,11 @@ fn reads_time(e: &Expr) -> bool {
     let mut found = matches!(e, Expr::EventTime | Expr::Place);
     e.for_each_child(&mut |child| found |= reads_time(child));
     found
+}
+
+/// What is said of an expression over rows of tables that reads their event time.
+pub(super) fn has_no_time(span: Span) -> Diagnostic {
+    let message = "a row of a table has no event time of its own: it comes at one time, and goes at another";
+    let found = Diagnostic::error(codes::NOT_IN_TABLE, span, message);
+    found.with_hint("keep the time as a field of the table that this one follows from")
 }

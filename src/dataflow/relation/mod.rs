@@ -10,7 +10,7 @@
 //! | `updates` | updates of packets, and packets of updates |
 //! | `arrange` | the rows of a relation by a key |
 //! | `join` | pairs of rows with one key, and the rows that found no partner |
-//! | `aggregate` | a row per key, from sums and counts that are kept in the differences |
+//! | `aggregate` | a row per key, from sums and counts that are kept in the differences, and from extremes in stages |
 //! | `distinct`, `top` | reductions over the rows of a key |
 //! | `settle` | the end of it all: what changes come to at each event time, once that is certain |
 //!

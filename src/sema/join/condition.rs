@@ -6,7 +6,8 @@ use crate::data::Schema;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expr::{BinaryOp, Expr, add_columns};
 use crate::sema::Analyzer;
-use crate::sema::parts::joined;
+use crate::sema::derived::has_no_time;
+use crate::sema::parts::{TIME, joined};
 use crate::sema::row::Alias;
 use crate::sema::typer::{Place, Typer};
 use crate::syntax::ast;
@@ -26,6 +27,10 @@ impl Analyzer<'_, '_> {
             alias.used.set(alias.used.get() || part.alias.used.get());
         }
         let typed = typed?;
+        if reads_time(&typed) && inputs.iter().any(|(_, schema)| schema.index_of(TIME).is_none()) {
+            self.findings.push(has_no_time(on.span));
+            return None;
+        }
         if reads_time(&typed) {
             let ways: Vec<String> = inputs.iter().map(|(a, _)| format!("`{}.event_time`", a.name)).collect();
             let message = "`event_time` is ambiguous: each input of the join has its own";
