@@ -25,7 +25,7 @@ use self::shape::{CellShape, Kind, Members, Shape};
 use super::format::csv::split_rows;
 use super::spec::{FileFormat, TimeUnit};
 use super::{Block, BlockContext, BlockData, CsvHeader};
-use crate::data::{Schema, Type, Value};
+use crate::data::{Field, Schema, Type, Value};
 
 /// Rows that are looked at, of all types together.
 pub const SAMPLE_ROWS: u64 = 10_000;
@@ -57,8 +57,7 @@ impl SampledType {
     /// Without the fields that a tag would contradict.
     fn without(self, tags: &SeenTags) -> SampledType {
         let fields = self.schema.fields.into_iter().zip(self.time_units);
-        let (fields, units) =
-            fields.filter(|(field, _)| field.data_type.ty == Type::Str || !tags.has(&field.name)).unzip();
+        let (fields, units) = fields.filter(|(field, _)| !tags.contradict(field)).unzip();
         SampledType::new(self.name, Schema::new(fields), units, self.rows)
     }
 
@@ -79,8 +78,7 @@ pub struct Sampler {
     tags: SeenTags,
 }
 
-/// Which names were the tag of some row. Such a one is no field where other rows have something under it
-/// that is no string, or the rows that are tagged would contradict the type.
+/// Which names were the tag of some row. A field of that name may make rows contradict the type that are tagged.
 #[derive(Debug, Default)]
 struct SeenTags {
     event_type: bool,
@@ -88,8 +86,14 @@ struct SeenTags {
 }
 
 impl SeenTags {
-    fn has(&self, name: &str) -> bool {
-        name == "event_type" && self.event_type || name == "type" && self.ty
+    fn contradict(&self, field: &Field) -> bool {
+        match field.name.as_str() {
+            // Were it a field, it would be no tag, and rows of other types would be of this one.
+            "event_type" => self.event_type,
+            // The rows that it tags are of this type, and have a string there.
+            "type" => self.ty && field.data_type.ty != Type::Str,
+            _ => false,
+        }
     }
 }
 

@@ -55,6 +55,15 @@ fn a_tag_is_no_field_of_another_kind() {
     assert_eq!(shown(&sampler.sampled("E").unwrap().unwrap()), "v: int");
 }
 
+/// Were it a field of `E`, the row of `A` would be read as one.
+#[test]
+fn what_tags_rows_of_another_type_is_no_field() {
+    let rows = block("{\"event_type\":\"A\",\"v\":1}\n{\"event_type\":null,\"n\":1}\n", None);
+    let sampler = sampler(&["E"], &rows);
+    assert_eq!(shown(&sampler.sampled("E").unwrap().unwrap()), "n: int");
+    decode_sampled(&sampler, &rows, FileFormat::Jsonl).unwrap();
+}
+
 #[test]
 fn fields_have_the_type_of_their_values() {
     let ty = json(
