@@ -29,12 +29,10 @@ impl Reach {
         }
     }
 
-    /// How much of event time is held at least.
-    pub fn span_ns(&self) -> i64 {
-        match *self {
-            Reach::Interval { before_ns, after_ns } => before_ns.max(after_ns),
-            Reach::Window { size_ns, .. } => size_ns,
-        }
+    /// How much of event time is held at most: panes go as wholes, when their last rows find nothing any more.
+    pub fn span_ns(&self, lateness_ns: i64) -> i64 {
+        let wait_ns = self.wait_ns(0).max(self.wait_ns(1));
+        self.pane_ns(lateness_ns).saturating_add(wait_ns).saturating_add(lateness_ns)
     }
 
     /// How wide panes are.
@@ -90,14 +88,10 @@ impl Reach {
         }
     }
 
-    /// By how much a row is late; `None`: it is not.
-    pub fn lateness(&self, time: i64, place: i64, lateness_ns: i64) -> Option<i64> {
-        let shortfall_ns = match *self {
-            Reach::Interval { .. } => place.saturating_sub(time.saturating_add(lateness_ns)),
-            // A window is open until its end and the lateness have passed.
-            Reach::Window { .. } => place.saturating_sub(self.alone(time).saturating_add(lateness_ns)),
-        };
-        (shortfall_ns > 0).then_some(shortfall_ns)
+    /// By how much a row is late; it is not if that is not positive. A window is open until its end and the lateness have
+    /// passed.
+    pub fn shortfall_ns(&self, time: i64, place: i64, lateness_ns: i64) -> i64 {
+        place.saturating_sub(self.alone(time).saturating_add(lateness_ns))
     }
 
     /// When every row still to come is timed `now` or later: rows of `side` before this time find no other any more.
@@ -150,8 +144,8 @@ mod tests {
         assert_eq!(WINDOW.range(0, 130), (130, 229));
         assert_eq!(WINDOW.range(1, 229), (130, 229));
         assert_eq!((WINDOW.time(130, 200), WINDOW.alone(-1)), (229, 29));
-        assert_eq!((WINDOW.lateness(130, 229, 0), WINDOW.lateness(130, 230, 0)), (None, Some(1)));
-        assert_eq!((HOUR.lateness(130, 140, 10), HOUR.lateness(130, 141, 10)), (None, Some(1)));
+        assert_eq!((WINDOW.shortfall_ns(130, 229, 0), WINDOW.shortfall_ns(130, 230, 0)), (0, 1));
+        assert_eq!((HOUR.shortfall_ns(130, 140, 10), HOUR.shortfall_ns(130, 141, 10)), (0, 1));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn bound(keyed: &Keyed, lateness_ns: i64) -> Bound {
 
 /// The bound of a join whose rows may be late by so much.
 pub fn join_bound(join: &Join, lateness_ns: i64) -> Bound {
-    Bound::Rows { span_ns: join.reach.span_ns().saturating_add(lateness_ns) }
+    Bound::Rows { span_ns: join.reach.span_ns(lateness_ns) }
 }
 
 /// What `check` says of a bound, in a program with this capacity.

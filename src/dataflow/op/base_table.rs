@@ -13,14 +13,14 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
 
 use super::body::key_columns;
+use super::chain::key_by;
 use super::counters::{Counters, Tally};
 use super::driven::{Packets, drive};
 use super::keeper::Site;
-use super::late::Late;
+use super::late::{Late, shortfall_ns};
 use super::order::{Clock, Runs, by_seq, by_value, sorted};
 use super::versions::{Rank, Row, Shared, Versions};
 use super::window::{send_in_slices, send_slices};
-use super::{chain::key_by, tabled::Limited};
 use crate::data::key::{decode_rows, encode_row};
 use crate::data::{Batch, DataType, Keys};
 use crate::dataflow::align::{Core, Outlet, Progress};
@@ -29,7 +29,6 @@ use crate::expr::{Errors, Expr, evaluate_predicate};
 use crate::plan::physical::{Keyed, KeyedKind};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker};
 use crate::state::scratch::Spill;
-use crate::state::table::ranks::Ranks;
 use timely::dataflow::channels::pact::DistributorPact;
 
 /// How many rows take effect before other operators get their turn.
@@ -203,7 +202,10 @@ impl Core for BaseTable {
         self.counters.add_in(batch.len());
         let on_time = match self.lateness_ns {
             i64::MAX => batch,
-            lateness_ns => self.late.on_time(batch, lateness_ns, &self.counters, out),
+            lateness_ns => {
+                let shortfall_ns = |time, place| shortfall_ns(time, place, lateness_ns);
+                self.late.on_time(batch, shortfall_ns, &self.counters, out)
+            }
         };
         self.waiting.push(on_time);
     }
@@ -281,12 +283,6 @@ impl Durable for BaseTable {
 
     fn take_ahead(&mut self) -> Entries {
         self.versions.borrow_mut().take_ahead()
-    }
-}
-
-impl Limited for BaseTable {
-    fn limit_to(&mut self, ranks: Ranks) {
-        self.versions.borrow_mut().limit_to(ranks);
     }
 }
 

@@ -145,7 +145,6 @@ impl Core for Enriched {
             if left == 0 && !self.ready.is_empty() {
                 return Progress::Yielded;
             }
-            left = if left == 0 { self.rows_at_once } else { left };
         }
         self.position.set(watermark);
         self.counters.set_state(self.waiting.len(), self.waiting.bytes());

@@ -69,10 +69,6 @@ pub fn keyed<'scope>(
 ) -> Built<'scope> {
     let counters = tally.counters(site.keeping.epoch);
     let key_counters = tally.counters(site.keeping.epoch);
-    if let KeyedKind::Table { .. } = &keyed.kind {
-        let (ports, versions) = base_table(name, input, keyed, types, tally, site);
-        return Built { ports, versions: Some(versions) };
-    }
     let parts = Parts { name, input, keyed, types, counters: counters.clone(), key_counters, site };
     let ports = match &keyed.kind {
         KeyedKind::Window { windows, body: WindowBody::Aggregate { aggregates } } => {
@@ -116,7 +112,11 @@ pub fn keyed<'scope>(
             let logic = Snapshot::new(column_of(diff), by, parts.types.clone(), counters);
             parts.ordered(logic)
         }
-        KeyedKind::Table { .. } => unreachable!("handled above"),
+        KeyedKind::Table { .. } => {
+            let Parts { name, input, keyed, types, site, .. } = parts;
+            let (ports, versions) = base_table(name, input, keyed, types, tally, site);
+            return Built { ports, versions: Some(versions) };
+        }
     };
     Built { ports, versions: None }
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
-use super::late::Late;
+use super::late::{Late, shortfall_ns};
 use super::order::{Clock, Runs, in_event_order};
 use super::tabled::Limited;
 use crate::data::{Batch, DataType};
@@ -122,7 +122,8 @@ impl<L: InOrder> Core for Ordered<L> {
 
     fn apply(&mut self, _: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
-        self.waiting.push(self.late.on_time(batch, self.lateness_ns, &self.counters, out));
+        let shortfall_ns = |time, place| shortfall_ns(time, place, self.lateness_ns);
+        self.waiting.push(self.late.on_time(batch, shortfall_ns, &self.counters, out));
     }
 
     fn fire(&mut self, watermark: i64, out: &mut dyn Outlet<Batch>) -> Progress {

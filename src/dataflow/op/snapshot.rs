@@ -28,18 +28,13 @@ pub struct Snapshot {
     by: Vec<usize>,
     /// Types of the input's columns.
     types: Vec<DataType>,
-    keys: Table<()>,
-    /// By slot.
-    held: Vec<Held>,
-    row_bytes: usize,
-    counters: Arc<Counters>,
-}
-
-/// The rows of a key: one, unless what the table is made of has several.
-struct Held {
     /// The group of the operator's own key, which is the same for all: one worker has them.
     group: u16,
-    rows: Vec<HeldRow>,
+    keys: Table<()>,
+    /// By slot: the rows of a key, one unless what the table is made of has several.
+    held: Vec<Vec<HeldRow>>,
+    row_bytes: usize,
+    counters: Arc<Counters>,
 }
 
 struct HeldRow {
@@ -52,18 +47,19 @@ struct HeldRow {
 
 impl Snapshot {
     pub fn new(diff: usize, by: Vec<usize>, types: Vec<DataType>, counters: Arc<Counters>) -> Snapshot {
-        Snapshot { diff, by, types, keys: Table::default(), held: Vec::new(), row_bytes: 0, counters }
+        let (keys, held) = (Table::default(), Vec::new());
+        Snapshot { diff, by, types, group: EVERY_WORKER, keys, held, row_bytes: 0, counters }
     }
 
     fn grow(&mut self, slot: u32) {
-        while self.held.len() <= slot as usize {
-            self.held.push(Held { group: EVERY_WORKER, rows: Vec::new() });
+        if self.held.len() <= slot as usize {
+            self.held.resize_with(slot as usize + 1, Vec::new);
         }
     }
 
     /// Adds a change of a row.
     fn add(&mut self, slot: u32, bytes: &[u8], diff: i64, time: i64) {
-        let rows = &mut self.held[slot as usize].rows;
+        let rows = &mut self.held[slot as usize];
         match rows.iter().position(|row| *row.bytes == *bytes) {
             Some(at) => {
                 rows[at].count += diff;
@@ -83,9 +79,9 @@ impl Snapshot {
     fn drop_empty(&mut self, slots: &mut Vec<u32>) {
         slots.sort_unstable();
         slots.dedup();
-        slots.retain(|slot| self.held[*slot as usize].rows.is_empty());
+        slots.retain(|slot| self.held[*slot as usize].is_empty());
         for &slot in slots.iter() {
-            self.keys.remove((), self.held[slot as usize].group, slot);
+            self.keys.remove((), self.group, slot);
         }
         self.copy_due();
         self.keys.release(slots);
@@ -106,7 +102,7 @@ impl Snapshot {
     }
 
     fn present(&self, slot: u32) -> impl Iterator<Item = &HeldRow> {
-        self.held[slot as usize].rows.iter().filter(|row| row.count > 0)
+        self.held[slot as usize].iter().filter(|row| row.count > 0)
     }
 
     /// The rows of keys, all at one time.
@@ -146,18 +142,16 @@ impl InOrder for Snapshot {
         // What is kept of a row is the same whether it comes or goes.
         let columns = with_diff_of_one(columns, self.diff);
         for row in 0..batch.len() {
-            let group = key_group(own.hash(row));
-            let (slot, _) = self.keys.slot_in_group((), group, keys.hash(row), keys.key(row));
+            self.group = key_group(own.hash(row));
+            let (slot, _) = self.keys.slot_in_group((), self.group, keys.hash(row), keys.key(row));
             self.copy_due();
             self.grow(slot);
-            self.held[slot as usize].group = group;
             bytes.clear();
             encode_row(&columns, row, &mut bytes);
             self.add(slot, &bytes, diffs[row], batch.time[row]);
             touched.push(slot);
         }
         self.drop_empty(&mut touched);
-        self.drop_evicted();
     }
 
     fn advance(&mut self, now: i64, out: &mut dyn Outlet<Batch>) {
@@ -188,10 +182,10 @@ impl Tabled for Snapshot {
     type Sub = ();
 
     fn table(&mut self) -> (&mut Table<()>, impl Fn(&Table<()>, (), u32, &mut Entries)) {
-        let held = &self.held;
-        let encode = |keys: &Table<()>, (), slot: u32, out: &mut Entries| {
-            let Held { group, rows } = &held[slot as usize];
-            out.push(*group, keys.key(slot), &[], NEVER, |value| {
+        let (held, group) = (&self.held, self.group);
+        let encode = move |keys: &Table<()>, (), slot: u32, out: &mut Entries| {
+            let rows = &held[slot as usize];
+            out.push(group, keys.key(slot), &[], NEVER, |value| {
                 value.extend((rows.len() as i64).to_be_bytes());
                 for row in rows {
                     let words = [row.count, row.time, row.bytes.len() as i64];
@@ -204,12 +198,12 @@ impl Tabled for Snapshot {
     }
 
     fn value_bytes(&self) -> usize {
-        self.row_bytes + self.held.len() * (size_of::<Held>() + size_of::<HeldRow>())
+        self.row_bytes + self.held.len() * (size_of::<Vec<HeldRow>>() + size_of::<HeldRow>())
     }
 
     fn clear(&mut self, slots: &[u32]) {
         for &slot in slots {
-            let rows = std::mem::take(&mut self.held[slot as usize].rows);
+            let rows = std::mem::take(&mut self.held[slot as usize]);
             self.row_bytes -= rows.iter().map(|row| row.bytes.len()).sum::<usize>();
         }
     }
@@ -226,7 +220,8 @@ impl Tabled for Snapshot {
             self.row_bytes += length;
             rows.push(HeldRow { bytes: bytes.into(), count, time });
         }
-        self.held[slot as usize] = Held { group: entry.group, rows };
+        self.group = entry.group;
+        self.held[slot as usize] = rows;
         self.keys.restore_rank(slot, value)
     }
 

@@ -3,6 +3,7 @@
 //! A chunk goes when none of its rows is held any more. Chunks that came one after the other and are small are put
 //! together, because a live input gives a few rows at a time, and an array takes more room than they do.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -27,7 +28,12 @@ pub struct Chunks {
     /// How many of the last chunks are small and lie by themselves.
     small: usize,
     bytes: usize,
+    /// By chunk, while rows are gathered: its place among those that are read. A live input has many chunks, of which a
+    /// batch meets few.
+    places: RefCell<Vec<u32>>,
 }
+
+const UNUSED: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
 struct Chunk {
@@ -44,7 +50,7 @@ struct Chunk {
 
 impl Chunks {
     pub fn new(types: Vec<DataType>) -> Chunks {
-        Chunks { types, first: 0, chunks: VecDeque::new(), small: 0, bytes: 0 }
+        Chunks { types, first: 0, chunks: VecDeque::new(), small: 0, bytes: 0, places: RefCell::default() }
     }
 
     pub fn types(&self) -> &[DataType] {
@@ -115,16 +121,20 @@ impl Chunks {
     /// The values of the columns numbered `columns` in `rows`, in that order.
     pub fn gather(&self, rows: impl Iterator<Item = HeldRow> + Clone, columns: &[usize]) -> Vec<ArrayRef> {
         let mut used: Vec<u32> = Vec::new();
-        let mut places = vec![u32::MAX; self.chunks.len()];
+        let mut places = self.places.borrow_mut();
+        if places.len() < self.chunks.len() {
+            places.resize(self.chunks.len(), UNUSED);
+        }
         let mut indices: Vec<(usize, usize)> = Vec::with_capacity(rows.size_hint().0);
         for row in rows {
             let index = self.index(row.chunk);
-            if places[index] == u32::MAX {
+            if places[index] == UNUSED {
                 places[index] = used.len() as u32;
                 used.push(index as u32);
             }
             indices.push((places[index] as usize, (self.chunks[index].offset + row.row()) as usize));
         }
+        used.iter().for_each(|index| places[*index as usize] = UNUSED);
         columns.iter().map(|&column| self.column(column, &used, &indices)).collect()
     }
 

@@ -28,10 +28,11 @@ use self::due::{Due, DueRow};
 pub use self::graph::{Parts, join};
 use self::pairs::{Pair, Plan};
 use super::counters::Counters;
+use super::late::Late;
 use super::tabled::Tabled;
 use super::window::EMIT_ROWS;
-use crate::data::key::decode_keys;
-use crate::data::{Batch, DataType, Keys};
+use crate::data::key::has_null;
+use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::expr::{Errors, Expr};
 use crate::join::held::{Held, HeldRow};
@@ -107,26 +108,15 @@ impl Joins {
         Joins { emit_rows: rows, ..self }
     }
 
-    /// The rows that are not late; the others are counted.
-    fn on_time(&self, batch: Batch) -> Batch {
-        if batch.at.is_none() {
-            return batch;
-        }
-        let (places, mut kept) = (batch.places(), Vec::with_capacity(batch.len()));
-        for row in 0..batch.len() {
-            match self.reach.lateness(batch.time[row], places[row], self.lateness_ns) {
-                Some(shortfall_ns) => self.counters.add_late(shortfall_ns),
-                None => kept.push(row as u32),
-            }
-        }
-        if kept.len() == batch.len() { batch } else { batch.take(&kept) }
-    }
-
     /// The rows with a key; those of which a part is null find nothing, and come out at once if their side is kept.
     fn with_key(&mut self, side: usize, batch: Batch, out: &mut dyn Outlet<Batch>) -> Batch {
+        let types = &self.key_types[side];
+        if types.iter().all(|ty| !ty.nullable) {
+            return batch;
+        }
         let keys = batch.keys.as_ref().expect("rows are keyed before a join");
-        let has_null = null_parts(keys, &self.key_types[side]);
-        let (without, with): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|&row| has_null[row as usize]);
+        let (without, with): (Vec<u32>, Vec<u32>) =
+            (0..batch.len() as u32).partition(|&row| has_null(keys.key(row as usize), types));
         if without.is_empty() {
             return batch;
         }
@@ -196,7 +186,8 @@ impl Joins {
         let held = &mut self.held[slot as usize][side];
         let before = held.bytes();
         held.push(row);
-        self.held_bytes += held.bytes() - before;
+        // Runs that are merged may take less room than before.
+        self.held_bytes = self.held_bytes + held.bytes() - before;
         if self.keeps[side] && !row.is_paired() && row.time >= self.settled[side] {
             self.due[side].push(DueRow { slot, row });
         }
@@ -232,7 +223,7 @@ impl Joins {
         }
         let errors = Errors::default();
         let mut pairs = std::mem::take(&mut self.pairs);
-        self.plan.retain(side, &mut pairs, &self.chunks, self.reach, &errors);
+        self.plan.retain(side, &mut pairs, &self.chunks, &errors);
         self.counters.add_errors(errors.count());
         if self.keeps[1 - side] {
             let new = |pair: &&Pair| !pair.other.is_paired();
@@ -251,7 +242,7 @@ impl Joins {
                 }
             }
         }
-        self.plan.send_pairs(side, &pairs, &self.chunks, self.reach, &self.counters, out);
+        self.plan.send_pairs(side, &pairs, &self.chunks, &self.counters, out);
         pairs.clear();
         self.pairs = pairs;
     }
@@ -265,12 +256,11 @@ impl Joins {
             }
         }
         let due = self.due[side].take(settled, self.emit_rows);
-        let alone = |due: &DueRow| {
-            let held = self.held.get(due.slot as usize)?[side].find(due.row)?;
-            let is_gone = self.table.is_bounded() && self.table.is_evicted(due.slot);
-            (!is_gone && !held.is_paired()).then_some(held)
-        };
+        let alone = |due: &DueRow| self.held.get(due.slot as usize)?[side].find(due.row).filter(|row| !row.is_paired());
         let rows: Vec<HeldRow> = due.iter().filter_map(alone).collect();
+        if rows.is_empty() {
+            return due.len();
+        }
         let times = rows.iter().map(|row| self.reach.alone(row.time)).collect();
         let columns = self.plan.gather_held(side, &rows, &self.chunks[side]);
         self.plan.send_alone(side, columns, times, &self.counters, out);
@@ -294,26 +284,13 @@ impl Joins {
     }
 }
 
-/// Of each row, whether a part of its key is null.
-fn null_parts(keys: &Keys, types: &[DataType]) -> Vec<bool> {
-    // A value that is null is encoded as a zero, one that is not never begins with it.
-    if types.len() < 2 {
-        return (0..keys.len()).map(|row| keys.key(row).first() == Some(&0)).collect();
-    }
-    let mut has_null = vec![false; keys.len()];
-    for part in (0..types.len()).filter(|part| types[*part].nullable) {
-        let column = decode_keys((0..keys.len()).map(|row| keys.key(row)), types, part);
-        (0..keys.len()).for_each(|row| has_null[row] |= column.is_null(row));
-    }
-    has_null
-}
-
 impl Core for Joins {
     type Rows = Batch;
 
     fn apply(&mut self, side: usize, batch: Batch, out: &mut dyn Outlet<Batch>) {
         self.counters.add_in(batch.len());
-        let batch = self.on_time(batch);
+        let shortfall_ns = |time, place| self.reach.shortfall_ns(time, place, self.lateness_ns);
+        let batch = Late::Dropped.on_time(batch, shortfall_ns, &self.counters, out);
         let batch = self.with_key(side, batch, out);
         if !batch.is_empty() {
             self.enter(side, &batch, out);

@@ -11,8 +11,8 @@ use crate::dataflow::align::Outlet;
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::window::send_in_slices;
 use crate::expr::{Errors, Expr, add_columns, evaluate_predicate, remap};
+use crate::join::Join;
 use crate::join::held::HeldRow;
-use crate::join::{Join, Reach};
 
 /// A row that has arrived, and one of the other side that it is paired with.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +83,10 @@ impl Plan {
     }
 
     /// Keeps the pairs, of rows that came on `side`, that satisfy the rest of the condition.
-    pub fn retain(&self, side: usize, pairs: &mut Vec<Pair>, chunks: &[Chunks; 2], reach: Reach, errors: &Errors) {
+    pub fn retain(&self, side: usize, pairs: &mut Vec<Pair>, chunks: &[Chunks; 2], errors: &Errors) {
         let Some((condition, columns)) = &self.residual else { return };
         let columns = gather(columns, side, pairs, chunks);
-        let batch = Batch { columns, time: times(pairs, reach), ..Batch::default() };
+        let batch = Batch { columns, time: self.times(pairs), ..Batch::default() };
         let mask = evaluate_predicate(condition, &batch, errors);
         let mut row = 0;
         pairs.retain(|_| {
@@ -100,7 +100,6 @@ impl Plan {
         side: usize,
         pairs: &[Pair],
         chunks: &[Chunks; 2],
-        reach: Reach,
         counters: &Counters,
         out: &mut dyn Outlet<Batch>,
     ) {
@@ -108,7 +107,11 @@ impl Plan {
             return;
         }
         let columns = gather(&self.output, side, pairs, chunks);
-        send_in_slices(Batch { columns, time: times(pairs, reach), ..Batch::default() }, counters, out);
+        send_in_slices(Batch { columns, time: self.times(pairs), ..Batch::default() }, counters, out);
+    }
+
+    fn times(&self, pairs: &[Pair]) -> ScalarBuffer<i64> {
+        pairs.iter().map(|p| self.join.reach.time(p.row.time, p.other.time)).collect()
     }
 
     /// Sends rows of `side`, of which these are the columns held, beside nulls.
@@ -127,10 +130,6 @@ impl Plan {
         let columns = self.output.iter().map(column).collect();
         send_in_slices(Batch { columns, time: time.clone(), ..Batch::default() }, counters, out);
     }
-}
-
-fn times(pairs: &[Pair], reach: Reach) -> ScalarBuffer<i64> {
-    pairs.iter().map(|p| reach.time(p.row.time, p.other.time)).collect()
 }
 
 /// Columns of pairs: of each, the side, and which of those that the side holds.

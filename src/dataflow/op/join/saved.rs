@@ -4,7 +4,7 @@
 //! known by the clock.
 
 use super::Joins;
-use crate::data::key::{decode_keys, key_group};
+use crate::data::key::{decode_rows, key_group};
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::tabled::Tabled;
 use crate::join::held::{Held, HeldRow};
@@ -113,8 +113,8 @@ impl Tabled for Joins {
             let all = std::mem::take(&mut self.restored.0[side]);
             for rows in all.chunks(RESTORED_ROWS) {
                 let types = self.chunks[side].types().to_vec();
-                let bytes = || rows.iter().map(|r| r.columns.as_slice());
-                let columns = (0..types.len()).map(|i| decode_keys(bytes(), &types, i)).collect();
+                let mut encoded: Vec<&[u8]> = rows.iter().map(|r| r.columns.as_slice()).collect();
+                let columns = decode_rows(&mut encoded, &types);
                 let chunk = self.chunks[side].add(columns, rows.len());
                 for (number, row) in rows.iter().enumerate() {
                     let held = HeldRow::new(row.time, chunk, number as u32, row.is_paired);

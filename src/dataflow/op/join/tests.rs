@@ -97,7 +97,7 @@ fn case(random: &mut Random) -> Case {
 
 fn expected(case: &Case) -> Vec<Given> {
     let Join { keeps, reach, .. } = case.join;
-    let on_time = |i: &&Input| reach.lateness(i.time, i.at, case.lateness_ns).is_none();
+    let on_time = |i: &&Input| reach.shortfall_ns(i.time, i.at, case.lateness_ns) <= 0;
     let side = |side: usize| case.inputs.iter().filter(on_time).filter(move |i| i.side == side).collect::<Vec<_>>();
     let (lefts, rights) = (side(0), side(1));
     let has_key = !case.join.keys[0].is_empty();
@@ -249,9 +249,12 @@ fn null_parts_of_a_key_are_seen() {
     let first = strings(&[Some(""), None, Some("a"), Some("\0")]);
     let second: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), None, Some(-1)]));
     let one = encode_keys(&[(first.clone(), text.clone())], 4);
-    assert_eq!(null_parts(&one, std::slice::from_ref(&text)), [false, true, false, false]);
+    let nulls = |keys: &crate::data::Keys, types: &[DataType]| -> Vec<bool> {
+        (0..keys.len()).map(|row| has_null(keys.key(row), types)).collect()
+    };
+    assert_eq!(nulls(&one, std::slice::from_ref(&text)), [false, true, false, false]);
     let both = encode_keys(&[(first, text.clone()), (second, int())], 4);
-    assert_eq!(null_parts(&both, &[text, int()]), [false, true, true, false]);
-    assert_eq!(null_parts(&Keys::none(2), &[]), [false, false]);
+    assert_eq!(nulls(&both, &[text, int()]), [false, true, true, false]);
+    assert_eq!(nulls(&crate::data::Keys::none(2), &[]), [false, false]);
     assert_eq!(crate::data::array::value_at(&Int64Array::from(vec![1]), &int(), 0), Value::Int(1));
 }
