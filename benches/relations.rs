@@ -23,6 +23,7 @@ use varpulis_runtime::dataflow::chaos::Chaos;
 use varpulis_runtime::dataflow::op::chain::{key_by, map_batches};
 use varpulis_runtime::dataflow::op::driven::{PacketBuilder, Packets};
 use varpulis_runtime::dataflow::op::keeper::{Keeping, Site};
+use varpulis_runtime::dataflow::relation::account::Account;
 use varpulis_runtime::dataflow::relation::aggregate::aggregate;
 use varpulis_runtime::dataflow::relation::arrange::arrange;
 use varpulis_runtime::dataflow::relation::join::join;
@@ -89,14 +90,15 @@ fn graph(worker: &mut TimelyWorker, feeds: [Shared; 2], told: Rc<RefCell<u64>>) 
     let gauge = Arc::new(Gauge::of_process(0));
     worker.dataflow::<Time, _, _>(|scope| {
         let [orders, customers] = feeds.map(|shared| feed(scope, shared));
-        let orders = arrange("orders", by(orders, 1), vec![int(); 3], gauge.clone());
-        let customers = arrange("customers", by(customers, 0), vec![int(); 2], gauge.clone());
-        let pairs = join("join", orders, customers, vec![int(); 5], gauge.clone());
+        let account = &Account::new(gauge.clone(), Arc::default(), None);
+        let orders = arrange("orders", by(orders, 1), vec![int(); 3], account);
+        let customers = arrange("customers", by(customers, 0), vec![int(); 2], account);
+        let pairs = join("join", orders, customers, vec![int(); 5], account);
         let calls = vec![
             Aggregate { function: AggregateFunction::CountRows, args: vec![], arg_types: vec![], ty: int() },
             Aggregate { function: AggregateFunction::Sum, args: vec![2], arg_types: vec![int()], ty: int() },
         ];
-        let sums = aggregate("sums", by(pairs, 4), vec![int()], calls, Arc::default(), gauge.clone());
+        let sums = aggregate("sums", by(pairs, 4), vec![int()], calls, account);
         let (keeping, stop) = (Keeping::default(), Stop::default());
         let site = Site { worker: Worker::ONLY, keeping: &keeping, stop: &stop, gauge, chaos: Chaos::new(None, 0) };
         let settled = settle("settle", by(sums, 0), vec![int(); 3], "sums", Arc::default(), site);

@@ -12,6 +12,7 @@ use crate::data::time::format_duration;
 use crate::dataflow::op::counters::Counts;
 use crate::dataflow::op::pauses::PauseCounts;
 use crate::dataflow::stop::StopReason;
+use crate::state::options::format_bytes;
 
 /// The outcome of a run, in one process or all.
 #[derive(Debug, Serialize, Deserialize)]
@@ -208,13 +209,13 @@ impl Report {
         let state: usize = self.nodes.iter().map(|n| n.counts.state_bytes_peak).sum();
         let _ = write!(out, "{:.2} s, {} rows/s; memory: ", self.seconds, grouped(rate as u64));
         if let Some(bytes) = self.memory_bytes_peak {
-            let _ = write!(out, "{} at most, of which ", bytes_text(bytes));
+            let _ = write!(out, "{} at most, of which ", format_bytes(bytes));
         }
         let _ = writeln!(
             out,
             "{} in flight, {} state",
-            bytes_text(self.in_flight_bytes_peak as u64),
-            bytes_text(state as u64)
+            format_bytes(self.in_flight_bytes_peak as u64),
+            format_bytes(state as u64)
         );
         out
     }
@@ -310,14 +311,6 @@ fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-fn bytes_text(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KB", bytes / 1024),
-        _ => format!("{} MB", bytes >> 20),
-    }
 }
 
 /// The most memory that this process ever had resident, where the system tells.

@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 /// With less memory for state, most of it would be spent on finding what is on disk.
 pub const MEMORY_BUDGET_BYTES_MIN: u64 = 1_000_000;
 
+/// An amount of memory for people, in the units of the language.
+pub fn format_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} KB", bytes / 1_000),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
 /// How much state a process keeps in memory, and how much at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateLimits {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::options::format_bytes;
 use super::store::StoreError;
 
 /// A key, and what lies under it.
@@ -44,19 +45,26 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 pub struct Memory {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// The part of it that cannot be given back.
+    held_bytes: AtomicUsize,
     tables: AtomicUsize,
+}
+
+/// Adds what a number has become. Wraps around when that is less, and back again.
+fn change(sum: &AtomicUsize, before: usize, now: usize) -> usize {
+    sum.fetch_add(now.wrapping_sub(before), Relaxed).wrapping_add(now.wrapping_sub(before))
 }
 
 impl Memory {
     pub fn new(limit_bytes: usize) -> Memory {
-        Memory { limit_bytes, used_bytes: AtomicUsize::new(0), tables: AtomicUsize::new(0) }
+        let (used_bytes, held_bytes, tables) = Default::default();
+        Memory { limit_bytes, used_bytes, held_bytes, tables }
     }
 
     /// A table that took `before` bytes takes `now`; how many of them it is to give back. A table with less
     /// than its equal share gives nothing: one that has more will.
     fn take(&self, before: usize, now: usize) -> usize {
-        // Wraps around when a table has shrunk, and back again.
-        let used = self.used_bytes.fetch_add(now.wrapping_sub(before), Relaxed).wrapping_add(now.wrapping_sub(before));
+        let used = change(&self.used_bytes, before, now);
         let share = self.limit_bytes / self.tables.load(Relaxed).max(1);
         used.saturating_sub(self.limit_bytes).min(now.saturating_sub(share))
     }
@@ -88,9 +96,37 @@ impl Spill {
         Space { spill: self.clone(), prefix, taken_bytes: 0 }
     }
 
+    /// An account of memory that cannot be given back.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        Hold { spill: self.clone(), bytes: 0 }
+    }
+
     /// How many entries were written to the scratch, and how many read back.
     pub fn counts(&self) -> (usize, usize) {
         (self.written.load(Relaxed), self.fetched.load(Relaxed))
+    }
+}
+
+/// Memory that cannot be given back. What others can give back makes room for it; more than all there is ends the run.
+pub struct Hold {
+    spill: Arc<Spill>,
+    bytes: usize,
+}
+
+impl Hold {
+    /// It is so much now.
+    pub fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        let memory = &self.spill.memory;
+        change(&memory.used_bytes, before, bytes);
+        let held = change(&memory.held_bytes, before, bytes);
+        if held > memory.limit_bytes && bytes > before {
+            let limit = format_bytes(memory.limit_bytes as u64);
+            (self.spill.fail)(format!(
+                "tables that follow from tables need more than the {limit} that the memory budget leaves for state: \
+                 they cannot go to disk"
+            ));
+        }
     }
 }
 

@@ -57,7 +57,8 @@ fn level_name(level: LogLevel) -> &'static str {
 
 /// Adds the operator.
 ///
-/// Of rows whose number depends on timing, changes that are not `settled`, only errors are counted.
+/// Of changes that are not `settled` nothing is counted: how many there are depends on timing, and after a restart they
+/// come again.
 pub fn chain<'scope>(
     name: &str,
     input: Packets<'scope>,
@@ -70,8 +71,8 @@ pub fn chain<'scope>(
         counters.enter(epoch);
         let rows = batch.len();
         let out = run_steps(&steps, batch, &errors);
-        counters.add_errors(errors.count());
         if settled {
+            counters.add_errors(errors.count());
             counters.add_in(rows);
             counters.add_out(out.len());
         }

@@ -5,7 +5,7 @@
 //! The least and the greatest value of a key are the first of its values in order, which are found in stages as
 //! [`top`](super::top) finds rows, and are then put together with the sums.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use arrow_array::{Array, ArrayRef};
 use differential_dataflow::AsCollection;
@@ -17,13 +17,12 @@ use differential_dataflow::trace::implementations::ord_neu::{
 };
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::account::Account;
 use super::top::{Ranked, first};
 use super::updates::{Bytes, packets, updates, with_key};
 use crate::data::array::array_of_values;
-use crate::data::flight::Gauge;
 use crate::data::key::{decode_rows, decode_value, encode_keys};
 use crate::data::{DataType, Value};
-use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::driven::Packets;
 use crate::dataflow::time::Time;
 use crate::expr::Errors;
@@ -52,6 +51,7 @@ impl Semigroup for Balances {
 type SumBatcher = OrdKeyBatcher<Bytes, Time, Balances>;
 type SumSpine = OrdKeySpine<Bytes, Time, Balances>;
 type ResultSpine = OrdValSpine<Bytes, Bytes, Time, i64>;
+const RESULT_BYTES: usize = size_of::<((Bytes, Bytes), Time, i64)>();
 type ResultBuilder = VecOrdValBuilder<Bytes, Bytes, Time, i64>;
 
 /// What a key has of one aggregate, or of all that are sums: its number, and the bytes that it is read from.
@@ -68,20 +68,19 @@ pub fn aggregate<'scope>(
     input: Packets<'scope>,
     key_types: Vec<DataType>,
     aggregates: Vec<Aggregate>,
-    counters: Arc<Counters>,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
 ) -> Packets<'scope> {
-    let mut results = sums(name, input.clone(), &aggregates, gauge.clone());
+    let mut results = sums(name, input.clone(), &aggregates, account);
     let extremes: Vec<&Aggregate> = aggregates.iter().filter(|a| a.extreme().is_some()).collect();
     if !extremes.is_empty() {
         let mut parts = results.map(|(key, state)| (key, (SUMS, state)));
         for (number, aggregate) in (SUMS + 1..).zip(&extremes) {
-            let extreme = extreme(name, input.clone(), aggregate, gauge.clone());
-            parts = parts.concat(extreme.map(move |(key, (value, _))| (key, (number, value))));
+            let extreme = extreme(name, input.clone(), aggregate, account);
+            parts = parts.concat(extreme.map(move |(key, (_, value))| (key, (number, value))));
         }
-        results = together(name, parts, extremes.len() as u16);
+        results = together(name, parts, extremes.len() as u16, account);
     }
-    packets(name, results.inner, gauge, move |rows| read(rows, &key_types, &aggregates, &counters))
+    packets(name, results.inner, account, move |rows| read(rows, &key_types, &aggregates))
 }
 
 /// Of each key that has rows, the states of the aggregates that are sums, one after the other.
@@ -89,12 +88,13 @@ fn sums<'scope>(
     name: &str,
     input: Packets<'scope>,
     aggregates: &[Aggregate],
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
 ) -> VecCollection<'scope, Time, (Bytes, Bytes), i64> {
     let of_sums = aggregates.iter().filter_map(|a| Some((a.balance()?, a.args.clone())));
     let (parts, args): (Vec<Balance>, Vec<Vec<usize>>) = of_sums.unzip();
+    let balance_bytes = parts.len() * size_of::<Balance>();
     let empty = Balances { rows: 0, parts };
-    let rows = updates(name, input, gauge, move |changes, out| {
+    let rows = updates(name, input, account, move |changes, out| {
         let args: Vec<Vec<ArrayRef>> =
             args.iter().map(|args| args.iter().map(|&i| changes.columns[i].clone()).collect()).collect();
         for (row, &diff) in changes.diffs.iter().enumerate() {
@@ -105,6 +105,7 @@ fn sums<'scope>(
         }
     });
     let sums = arrange_core::<_, _, SumBatcher, SumSpine>(rows, Pipeline, name, SumBatcher::new);
+    let sums = account.watch(name, sums, size_of::<((Bytes, ()), Time, Balances)>() + balance_bytes);
     let results = sums.reduce_abelian::<_, ResultBuilder, ResultSpine, _, _>(
         name,
         |_, sums, out| {
@@ -117,6 +118,7 @@ fn sums<'scope>(
         },
         with_key,
     );
+    let results = account.watch(name, results, RESULT_BYTES);
     results.as_collection(|key, state| (key.clone(), state.clone()))
 }
 
@@ -125,21 +127,22 @@ fn extreme<'scope>(
     name: &str,
     input: Packets<'scope>,
     aggregate: &Aggregate,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
 ) -> VecCollection<'scope, Time, (Bytes, Ranked), i64> {
     let (column, ty, greatest) = (aggregate.args[0], aggregate.arg_types[0].clone(), aggregate.extreme() == Some(true));
-    let values = updates(name, input, gauge, move |changes, out| {
+    let values = updates(name, input, account, move |changes, out| {
         let column = &changes.columns[column];
         let values = encode_keys(&[(column.clone(), ty.clone())], changes.diffs.len());
-        let nulls = column.logical_nulls();
+        let (nulls, none) = (column.logical_nulls(), Bytes::from([]));
         for (row, &diff) in changes.diffs.iter().enumerate() {
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                 let value = Bytes::from(turned(values.key(row), greatest));
-                out.push(((changes.key(row), (value, Bytes::from([]))), row, diff));
+                // Buckets are dealt by what stands second, and all that stands first is equal.
+                out.push(((changes.key(row), (none.clone(), value)), row, diff));
             }
         }
     });
-    first(name, values.as_collection(), 1)
+    first(name, values.as_collection(), 1, account)
 }
 
 /// The bytes, or others in the opposite order.
@@ -152,8 +155,10 @@ fn together<'scope>(
     name: &str,
     parts: VecCollection<'scope, Time, (Bytes, Part), i64>,
     extremes: u16,
+    account: &Rc<Account>,
 ) -> VecCollection<'scope, Time, (Bytes, Bytes), i64> {
     let parts = arrange_core::<_, _, PartBatcher, PartSpine>(parts.inner, Pipeline, name, PartBatcher::new);
+    let parts = account.watch(name, parts, size_of::<((Bytes, Part), Time, i64)>());
     let results = parts.reduce_abelian::<_, ResultBuilder, ResultSpine, _, _>(
         name,
         move |_, parts, out| {
@@ -174,16 +179,12 @@ fn together<'scope>(
         },
         with_key,
     );
+    let results = account.watch(name, results, RESULT_BYTES);
     results.as_collection(|key, state| (key.clone(), state.clone()))
 }
 
 /// The columns of keys and of what their aggregates are read as.
-fn read(
-    rows: &[(Bytes, Bytes)],
-    key_types: &[DataType],
-    aggregates: &[Aggregate],
-    counters: &Counters,
-) -> Vec<ArrayRef> {
+fn read(rows: &[(Bytes, Bytes)], key_types: &[DataType], aggregates: &[Aggregate]) -> Vec<ArrayRef> {
     let mut keys: Vec<&[u8]> = rows.iter().map(|(key, _)| &**key).collect();
     let mut columns = decode_rows(&mut keys, key_types);
     let mut states: Vec<&[u8]> = rows.iter().map(|(_, state)| &**state).collect();
@@ -203,7 +204,6 @@ fn read(
             *result = Some(array_of_values(&aggregate.ty, &values));
         }
     }
-    counters.add_errors(errors.count());
     columns.extend(results.into_iter().flatten());
     columns
 }

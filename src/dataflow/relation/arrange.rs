@@ -3,6 +3,7 @@
 //! An arrangement is an index that all its readers share, and that follows the slowest of them: what no reader can ask
 //! for any more is compacted away. Nobody else holds its trace, so that there is nobody who could forget to let go.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
@@ -12,9 +13,9 @@ use differential_dataflow::trace::implementations::ord_neu::{OrdValBatcher, OrdV
 use timely::WorkerConfig;
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::account::Account;
 use super::updates::{Bytes, updates};
 use crate::data::DataType;
-use crate::data::flight::Gauge;
 use crate::dataflow::op::driven::Packets;
 use crate::dataflow::time::Time;
 
@@ -44,11 +45,12 @@ pub fn arrange<'scope>(
     name: &str,
     input: Packets<'scope>,
     types: Vec<DataType>,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
 ) -> Arrangement<'scope> {
-    let rows = updates(name, input, gauge, move |changes, out| {
+    let rows = updates(name, input, account, move |changes, out| {
         let rows = changes.rows(&types).zip(changes.diffs);
         out.extend(rows.enumerate().map(|(i, (row, diff))| ((changes.key(i), row), i, *diff)));
     });
-    arrange_core::<_, _, RowBatcher, RowSpine>(rows, Pipeline, name, RowBatcher::new)
+    let rows = arrange_core::<_, _, RowBatcher, RowSpine>(rows, Pipeline, name, RowBatcher::new);
+    account.watch(name, rows, size_of::<((Bytes, Bytes), Time, i64)>())
 }

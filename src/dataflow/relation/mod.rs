@@ -8,6 +8,7 @@
 //! | module | what it gives |
 //! |---|---|
 //! | `updates` | updates of packets, and packets of updates |
+//! | `account` | what all of them take of memory |
 //! | `arrange` | the rows of a relation by a key |
 //! | `join` | pairs of rows with one key, and the rows that found no partner |
 //! | `aggregate` | a row per key, from sums and counts that are kept in the differences, and from extremes in stages |
@@ -21,6 +22,7 @@
 //! 3. Nothing here is saved. After a restart the base tables tell their contents again, and `settle` drops what had
 //!    been told before (DESIGN §6).
 
+pub mod account;
 pub mod aggregate;
 pub mod arrange;
 pub mod distinct;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
+use super::account::Account;
 use super::aggregate::aggregate;
 use super::arrange::{Arrangement, arrange};
 use super::distinct::distinct;
@@ -47,10 +48,12 @@ pub struct Related<'scope> {
 /// Adds an operator.
 pub fn related<'scope>(relate: &Relate, given: Vec<Given<'scope>>, place: Place<'_>) -> Related<'scope> {
     let Place { name, tally, state, site } = place;
-    let counters = || tally.counters(site.keeping.epoch);
+    let counters = tally.counters(site.keeping.epoch);
+    // What is counted of changes depends on timing, but for those that have settled.
+    let uncounted = Arc::default;
     let by =
-        |input: Packets<'scope>, key: &[Expr]| key_by(&format!("{name} key"), input, key.to_vec(), None, counters());
-    let gauge = site.gauge.clone();
+        |input: Packets<'scope>, key: &[Expr]| key_by(&format!("{name} key"), input, key.to_vec(), None, uncounted());
+    let account = &Account::new(site.gauge.clone(), counters.clone(), site.keeping.spill.as_ref());
     let mut given = given.into_iter();
     let Given { mut ports, arrangement, types } = given.next().expect("an operator has an input");
     let input = ports.pop();
@@ -60,31 +63,30 @@ pub fn related<'scope>(relate: &Relate, given: Vec<Given<'scope>>, place: Place<
     let changes = match relate {
         Relate::Feed => rows(),
         Relate::Arrange { key } => {
-            let arrangement = Some(arrange(name, by(rows(), key), types, gauge));
+            let arrangement = Some(arrange(name, by(rows(), key), types, account));
             return Related { changes: None, arrangement };
         }
         Relate::Join => {
             let right = other();
             let types = [types, right.types].concat();
-            join(name, arranged(arrangement), arranged(right.arrangement), types, gauge)
+            join(name, arranged(arrangement), arranged(right.arrangement), types, account)
         }
         Relate::Unmatched { key } => {
             let pairs = other().ports.pop().expect("pairs are changes");
-            unmatched(name, by(rows(), key), by(pairs, key), types, gauge)
+            unmatched(name, by(rows(), key), by(pairs, key), types, account)
         }
         Relate::Aggregate { key, aggregates } => {
             let key_types = key.iter().map(Expr::data_type).collect();
-            aggregate(name, by(rows(), key), key_types, aggregates.clone(), counters(), gauge)
+            aggregate(name, by(rows(), key), key_types, aggregates.clone(), account)
         }
         Relate::Distinct { by: columns } => {
             let types = columns.iter().map(Expr::data_type).collect();
-            distinct(name, by(rows(), columns), types, gauge)
+            distinct(name, by(rows(), columns), types, account)
         }
-        Relate::Top { key, order, n } => top(name, by(rows(), key), order.clone(), *n, types, counters(), gauge),
+        Relate::Top { key, order, n } => top(name, by(rows(), key), order.clone(), *n, types, account),
         Relate::Settle { key, .. } => {
             let state = state.expect("what settles has a state").name();
-            let (rows, counters) = (by(rows(), key), counters());
-            settle(name, rows, types, &state, counters, site)
+            settle(name, by(rows(), key), types, &state, counters, site)
         }
     };
     Related { changes: Some(changes), arrangement: None }

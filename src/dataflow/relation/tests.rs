@@ -4,6 +4,7 @@
 //! anywhere, to one and two workers; what is settled must be, time by time, how the result over everything changes.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Array, ArrayRef, Int64Array};
@@ -15,6 +16,7 @@ use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::{Operator, Probe};
 use timely::progress::Antichain;
 
+use super::account::Account;
 use super::aggregate::aggregate;
 use super::arrange::{Arrangement, arrange, configure};
 use super::distinct::distinct;
@@ -26,6 +28,7 @@ use crate::data::flight::Gauge;
 use crate::data::{Batch, DataType, Type, Value};
 use crate::dataflow::chaos::Chaos;
 use crate::dataflow::op::chain::{key_by, map_batches};
+use crate::dataflow::op::counters::Tally;
 use crate::dataflow::op::driven::{PacketBuilder, Packets};
 use crate::dataflow::op::keeper::{Keeping, Site};
 use crate::dataflow::stop::Stop;
@@ -112,6 +115,10 @@ fn batch(changes: &[Change]) -> Batch {
     Batch { columns, time: changes.iter().map(|c| c.0).collect(), ..Batch::default() }
 }
 
+fn account(gauge: Arc<Gauge>) -> Rc<Account> {
+    Account::new(gauge, Arc::default(), None)
+}
+
 fn int() -> DataType {
     DataType { ty: Type::Int, nullable: true }
 }
@@ -138,8 +145,10 @@ fn what_is_gone_leaves_the_arrangements() {
     const ROWS: i64 = 20_000;
     let mut config = timely::Config::thread();
     configure(&mut config.worker);
-    let guards = timely::execute(config, |worker| {
-        let gauge = Arc::new(Gauge::of_process(0));
+    let tally = Arc::new(Tally::default());
+    let counted = tally.clone();
+    let guards = timely::execute(config, move |worker| {
+        let (gauge, counted) = (Arc::new(Gauge::of_process(0)), counted.clone());
         let row = |time: i64, id: i64, diff: i64| (time, [Some(id), Some(id), None], diff);
         let all = |time: i64, diff: i64| (0..ROWS).map(|id| row(time, id, diff)).collect::<Vec<Change>>();
         // All rows come, change ten times, and go; one more is there when nothing else is.
@@ -154,13 +163,11 @@ fn what_is_gone_leaves_the_arrangements() {
         let (probe, mut held) = worker.dataflow::<Time, _, _>(|scope| {
             let rows = send(scope, sent, gauge.clone());
             let (probe, rows) = rows.probe();
-            let arranged = arrange("rows", by(rows, &[1]), ints(3), gauge);
+            let account = Account::new(gauge, counted.counters(0), None);
+            let arranged = arrange("rows", by(rows, &[1]), ints(3), &account);
             let held = held(&arranged);
-            join("join", arranged.clone(), arranged, ints(6), Arc::new(Gauge::of_process(0))).sink(
-                Pipeline,
-                "end",
-                |(input, _)| input.for_each(|_, packet| drop(packet.take())),
-            );
+            join("join", arranged.clone(), arranged, ints(6), &account)
+                .sink(Pipeline, "end", |(input, _)| input.for_each(|_, packet| drop(packet.take())));
             (probe, held)
         });
         let mut most = 0;
@@ -176,6 +183,11 @@ fn what_is_gone_leaves_the_arrangements() {
     for outcome in guards.expect("the worker starts").join() {
         outcome.expect("nothing panics");
     }
+    let counts = tally.read();
+    assert!(counts.state_entries_peak as i64 > ROWS / 2, "{} updates were counted", counts.state_entries_peak);
+    // A key and a row have some dozen bytes each, behind a pointer and two counters; a time and a difference.
+    let each = counts.state_bytes_peak / counts.state_entries_peak;
+    assert!((100..200).contains(&each), "an update is taken for {each} bytes");
 }
 
 /// The first worker sends all; the others take part in what follows.
@@ -214,7 +226,7 @@ fn with_key<'scope>(input: Packets<'scope>, column: usize) -> Packets<'scope> {
 }
 
 /// The operator over two relations that a test is about, and how many columns it gives.
-type Build = for<'scope> fn(Vec<Packets<'scope>>, Arc<Gauge>) -> (Packets<'scope>, usize);
+type Build = for<'scope> fn(Vec<Packets<'scope>>, &Rc<Account>) -> (Packets<'scope>, usize);
 
 /// What is settled, in the order in which a worker told it.
 fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<Told> {
@@ -227,7 +239,7 @@ fn run(workers: usize, seed: u64, sent: [Vec<Sent>; 2], build: Build) -> Vec<Tol
         let sent = sent.clone();
         worker.dataflow::<Time, _, _>(|scope| {
             let inputs = sent.into_iter().map(|sent| send(scope, sent, gauge.clone())).collect();
-            let (result, width) = build(inputs, gauge.clone());
+            let (result, width) = build(inputs, &account(gauge.clone()));
             let all: Vec<usize> = (0..width).collect();
             let worker = Worker { index: scope.index(), peers: scope.peers() };
             let (keeping, stop) = (Keeping::default(), Stop::default());
@@ -306,11 +318,11 @@ fn pairs<'a>(left: &'a [Row], right: &'a [Row]) -> impl Iterator<Item = (Row, Ro
 #[test]
 fn joined_rows_are_all_pairs_with_one_key() {
     check(
-        |inputs, gauge| {
+        |inputs, account| {
             let arranged =
-                inputs.into_iter().map(|rows| arrange("rows", by(with_key(rows, 1), &[1]), ints(3), gauge.clone()));
+                inputs.into_iter().map(|rows| arrange("rows", by(with_key(rows, 1), &[1]), ints(3), account));
             let [left, right] = <[_; 2]>::try_from(arranged.collect::<Vec<_>>()).ok().expect("two relations");
-            (join("join", left, right, ints(6), gauge), 6)
+            (join("join", left, right, ints(6), account), 6)
         },
         |left, right| counted(pairs(left, right).map(|(l, r)| [l, r].concat())),
     );
@@ -319,9 +331,9 @@ fn joined_rows_are_all_pairs_with_one_key() {
 #[test]
 fn one_arrangement_serves_both_sides_of_a_join_with_itself() {
     check(
-        |mut inputs, gauge| {
-            let rows = arrange("rows", by(with_key(inputs.remove(0), 1), &[1]), ints(3), gauge.clone());
-            (join("join", rows.clone(), rows, ints(6), gauge), 6)
+        |mut inputs, account| {
+            let rows = arrange("rows", by(with_key(inputs.remove(0), 1), &[1]), ints(3), account);
+            (join("join", rows.clone(), rows, ints(6), account), 6)
         },
         |left, _| counted(pairs(left, left).map(|(l, r)| [l, r].concat())),
     );
@@ -330,13 +342,13 @@ fn one_arrangement_serves_both_sides_of_a_join_with_itself() {
 #[test]
 fn unmatched_rows_are_those_in_no_pair() {
     check(
-        |inputs, gauge| {
+        |inputs, account| {
             let left = inputs[0].clone();
             let arranged =
-                inputs.into_iter().map(|rows| arrange("rows", by(with_key(rows, 1), &[1]), ints(3), gauge.clone()));
+                inputs.into_iter().map(|rows| arrange("rows", by(with_key(rows, 1), &[1]), ints(3), account));
             let [one, other] = <[_; 2]>::try_from(arranged.collect::<Vec<_>>()).ok().expect("two relations");
-            let pairs = join("join", one, other, ints(6), gauge.clone());
-            (unmatched("unmatched", by(left, &[0]), by(pairs, &[0]), ints(3), gauge), 3)
+            let pairs = join("join", one, other, ints(6), account);
+            (unmatched("unmatched", by(left, &[0]), by(pairs, &[0]), ints(3), account), 3)
         },
         |left, right| {
             let is_matched = |l: &Row| pairs(left, right).any(|(m, _)| m == *l);
@@ -348,7 +360,7 @@ fn unmatched_rows_are_those_in_no_pair() {
 #[test]
 fn aggregates_are_those_of_the_rows_that_are_there() {
     check(
-        |mut inputs, gauge| {
+        |mut inputs, account| {
             let call = |function, args: Vec<usize>| {
                 let arg_types = ints(args.len());
                 Aggregate { function, args, arg_types, ty: int() }
@@ -362,7 +374,7 @@ fn aggregates_are_those_of_the_rows_that_are_there() {
                 call(AggregateFunction::Max, vec![1]),
             ];
             let rows = by(inputs.remove(0), &[1]);
-            (aggregate("aggregate", rows, ints(1), calls, Arc::default(), gauge), 7)
+            (aggregate("aggregate", rows, ints(1), calls, account), 7)
         },
         |rows, _| {
             let mut groups: BTreeMap<Option<i64>, Vec<i64>> = BTreeMap::new();
@@ -380,12 +392,12 @@ fn aggregates_are_those_of_the_rows_that_are_there() {
 #[test]
 fn distinct_rows_are_there_once() {
     check(
-        |mut inputs, gauge| {
+        |mut inputs, account| {
             let rows = map_batches("columns", inputs.remove(0), |_, batch| {
                 let columns = vec![batch.columns[1].clone(), batch.columns[2].clone(), batch.columns[3].clone()];
                 Batch { columns, ..batch }
             });
-            (distinct("distinct", by(rows, &[0, 1]), ints(2), gauge), 2)
+            (distinct("distinct", by(rows, &[0, 1]), ints(2), account), 2)
         },
         |rows, _| {
             let mut distinct = counted(rows.iter().map(|[_, k, v]| vec![*k, *v]));
@@ -398,10 +410,10 @@ fn distinct_rows_are_there_once() {
 #[test]
 fn the_first_rows_of_a_key_are_kept_up_to_date() {
     check(
-        |mut inputs, gauge| {
+        |mut inputs, account| {
             let order = vec![SortKey { expr: Expr::column(2, int()), descending: true }];
             let rows = by(inputs.remove(0), &[1]);
-            (top("top", rows, order, 2, ints(3), Arc::default(), gauge), 3)
+            (top("top", rows, order, 2, ints(3), account), 3)
         },
         |rows, _| {
             let mut groups: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();

@@ -4,7 +4,7 @@
 //! which each keeps its first; what these keep is dealt to fewer, and so on, and a change is looked for among a few
 //! hundred rows, however many the key has.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use arrow_array::{Array, ArrayRef};
 use differential_dataflow::AsCollection;
@@ -13,11 +13,10 @@ use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::trace::implementations::ord_neu::{OrdValBatcher, OrdValSpine, VecOrdValBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::account::Account;
 use super::updates::{Bytes, columns_of, packets, updates, with_key};
-use crate::data::flight::Gauge;
 use crate::data::key::encode_keys;
 use crate::data::{DataType, batch};
-use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::driven::Packets;
 use crate::dataflow::time::Time;
 use crate::expr::{Errors, evaluate};
@@ -31,6 +30,8 @@ type TopSpine = OrdValSpine<Bucket, Ranked, Time, i64>;
 type TopBatcher = OrdValBatcher<Bucket, Ranked, Time, i64>;
 type TopBuilder = VecOrdValBuilder<Bucket, Ranked, Time, i64>;
 
+const UPDATE_BYTES: usize = size_of::<((Bucket, Ranked), Time, i64)>();
+
 /// How many buckets there are for a key, stage by stage. The last has one, whose first rows are the key's.
 const BUCKETS: [u16; 3] = [4096, 64, 1];
 
@@ -41,21 +42,19 @@ pub fn top<'scope>(
     order: Vec<SortKey>,
     n: u64,
     types: Vec<DataType>,
-    counters: Arc<Counters>,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
 ) -> Packets<'scope> {
     let row_types = types.clone();
-    let rows = updates(name, input, gauge.clone(), move |changes, out| {
+    let rows = updates(name, input, account, move |changes, out| {
         let errors = Errors::default();
         let columns: Vec<ArrayRef> = order.iter().map(|k| evaluate(&k.expr, changes.batch, &errors)).collect();
-        counters.add_errors(errors.count());
         let ranks = ranks(&order, &columns, changes.diffs.len());
         for (i, (row, rank)) in changes.rows(&types).zip(ranks).enumerate() {
             out.push(((changes.key(i), (rank, row)), i, changes.diffs[i]));
         }
     });
-    let kept = first(name, rows.as_collection(), n);
-    packets(name, kept.map(|(_, (_, row))| row).inner, gauge, columns_of(row_types))
+    let kept = first(name, rows.as_collection(), n, account);
+    packets(name, kept.map(|(_, (_, row))| row).inner, account, columns_of(row_types))
 }
 
 /// The first `n` rows of each key.
@@ -63,8 +62,9 @@ pub fn first<'scope>(
     name: &str,
     rows: VecCollection<'scope, Time, (Bytes, Ranked), i64>,
     n: u64,
+    account: &Rc<Account>,
 ) -> VecCollection<'scope, Time, (Bytes, Ranked), i64> {
-    BUCKETS.into_iter().fold(rows, |kept, buckets| first_of(name, kept, buckets, n))
+    BUCKETS.into_iter().fold(rows, |kept, buckets| first_of(name, kept, buckets, n, account))
 }
 
 /// By row, bytes in the order in which rows are wanted.
@@ -94,12 +94,14 @@ fn first_of<'scope>(
     rows: VecCollection<'scope, Time, (Bytes, Ranked), i64>,
     buckets: u16,
     n: u64,
+    account: &Rc<Account>,
 ) -> VecCollection<'scope, Time, (Bytes, Ranked), i64> {
     let dealt = rows.map(move |(key, ranked)| {
         let bucket = (batch::hash(&ranked.1) % u64::from(buckets)) as u16;
         ((key, bucket), ranked)
     });
     let dealt = arrange_core::<_, _, TopBatcher, TopSpine>(dealt.inner, Pipeline, name, TopBatcher::new);
+    let dealt = account.watch(name, dealt, UPDATE_BYTES);
     let first = dealt.reduce_abelian::<_, TopBuilder, TopSpine, _, _>(
         name,
         move |_, rows, out| {
@@ -115,5 +117,6 @@ fn first_of<'scope>(
         },
         with_key,
     );
+    let first = account.watch(name, first, UPDATE_BYTES);
     first.as_collection(|(key, _), ranked| (key.clone(), ranked.clone()))
 }

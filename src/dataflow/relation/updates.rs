@@ -12,7 +12,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::Operator;
 
-use crate::data::flight::Gauge;
+use super::account::{Account, Heap};
 use crate::data::key::{decode_rows, encode_row};
 use crate::data::{Batch, DataType, Keys};
 use crate::dataflow::exchange::ByKey;
@@ -54,23 +54,25 @@ impl Changes<'_> {
 
 /// Exchanges keyed packets, and makes updates of their rows; `update` appends what the rows of a packet become, each
 /// with the number of the row that it comes from.
-pub fn updates<'scope, D: Clone + 'static, R: Clone + 'static>(
+pub fn updates<'scope, D: Heap + Clone + 'static, R: Clone + 'static>(
     name: &str,
     input: Packets<'scope>,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
     mut update: impl FnMut(&Changes<'_>, &mut Vec<(D, usize, R)>) + 'static,
 ) -> Updates<'scope, D, R> {
+    let account = account.clone();
     let pact = DistributorPact(|_: usize| ByKey::default());
     input.unary::<CapacityContainerBuilder<Vec<(D, Time, R)>>, _, _, _>(pact, name, move |_, _| {
         let mut made = Vec::new();
         move |input, output| {
             input.for_each(|capability, packet| {
                 let epoch = capability.stamp().iter().fold(Time::END, |m, t| m.meet(*t)).epoch;
-                let batch = packet.land(&gauge);
+                let batch = packet.land(&account.gauge);
                 let (diffs, columns) = batch.columns.split_last().expect("changes have a column that says how often");
                 let keys = batch.keys.as_ref().expect("rows are keyed before they are exchanged");
                 let diffs = diffs.as_primitive::<Int64Type>().values();
                 update(&Changes { batch: &batch, columns, keys, diffs }, &mut made);
+                account.add(made.len(), made.iter().map(|(data, ..)| data.heap_bytes()).sum());
                 let at = |row: usize| Time { epoch, event: batch.time[row] };
                 let mut rows: Vec<_> = made.drain(..).map(|(data, row, diff)| (data, at(row), diff)).collect();
                 if !rows.is_empty() {
@@ -86,9 +88,10 @@ pub fn updates<'scope, D: Clone + 'static, R: Clone + 'static>(
 pub fn packets<'scope, D: Ord + Clone + 'static>(
     name: &str,
     input: Updates<'scope, D, i64>,
-    gauge: Arc<Gauge>,
+    account: &Rc<Account>,
     mut columns: impl FnMut(&[D]) -> Vec<ArrayRef> + 'static,
 ) -> Packets<'scope> {
+    let account = account.clone();
     input.unary::<PacketBuilder, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {
             input.for_each(|capability, updates| {
@@ -99,7 +102,7 @@ pub fn packets<'scope, D: Ord + Clone + 'static>(
                     for chunk in epoch.chunks(PACKET_ROWS) {
                         let mut batch = packed(chunk, &mut columns);
                         let event = *batch.time.iter().min().expect("rows");
-                        batch.flight = Some(Arc::new(gauge.depart(batch.len(), batch.bytes())));
+                        batch.flight = Some(Arc::new(account.gauge.depart(batch.len(), batch.bytes())));
                         let stamp = capability.delayed(&Time { epoch: chunk[0].1.epoch, event }, 0);
                         output.session_with_builder(&stamp).give_container(&mut batch.into());
                     }
