@@ -13,7 +13,7 @@ use crate::data::{Field, Schema};
 use crate::expr::Expr;
 use crate::plan::logical::{Node, NodeId, Op, Output, Plan, Reader, same_columns};
 use crate::plan::rewrite::substitute;
-use crate::sema::hir::{self, OpKind, ScanId, Source, Step, StreamId, TypeId};
+use crate::sema::hir::{self, KeyedKind, OpKind, ScanId, Source, Step, StreamId, TypeId};
 
 /// How far a row of a live source may be ahead of the arrival clock, unless the program says.
 const MAX_AHEAD_DEFAULT_NS: i64 = NS_PER_H;
@@ -99,7 +99,20 @@ impl Builder<'_> {
                     continue;
                 }
                 OpKind::Step(step) => Op::Step { input, step: step.clone() },
-                OpKind::Keyed(keyed) => Op::Keyed { input, keyed: keyed.clone(), lateness_ns: stream.lateness_ns },
+                OpKind::Keyed(keyed) => {
+                    let lateness_ns = match keyed.kind {
+                        KeyedKind::Table { lateness_ns, .. } => lateness_ns,
+                        KeyedKind::Aggregate { .. }
+                        | KeyedKind::Rows { .. }
+                        | KeyedKind::Running { .. }
+                        | KeyedKind::Distinct { .. }
+                        | KeyedKind::Limit { .. }
+                        | KeyedKind::Pattern(_)
+                        | KeyedKind::Changes { .. }
+                        | KeyedKind::Snapshot { .. } => stream.lateness_ns,
+                    };
+                    Op::Keyed { input, keyed: keyed.clone(), lateness_ns }
+                }
             };
             node = self.add(&stream.name, &op.label, kind, op.schema.clone());
             if matches!(op.kind, OpKind::Keyed(_)) && asked.is_none() {

@@ -155,7 +155,7 @@ impl Lowering<'_> {
             }
             hir::KeyedKind::Limit { n } => ("limit", KeyedKind::Limit { n: *n }),
             hir::KeyedKind::Pattern(pattern) => ("pattern", KeyedKind::Pattern { pattern: pattern.clone() }),
-            hir::KeyedKind::Table { delete } => {
+            hir::KeyedKind::Table { delete, .. } => {
                 let readers = || self.plan.nodes.iter().map(|n| &n.op).filter(|op| op.inputs().contains(&id));
                 let is_fed = |op: &Op| matches!(op, Op::Relate { relate: Relate::Feed, .. });
                 let feeds = readers().any(is_fed);

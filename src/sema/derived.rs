@@ -61,7 +61,7 @@ impl<'a> Analyzer<'a, '_> {
             | SourceKind::Pattern { .. } => return None,
         };
         let globals = self.globals;
-        let table = globals.streams.iter().find(|s| s.is_table && s.name.text == name.text)?;
+        let table = globals.table(&name.text)?;
         let Some(id) = self.stream(table) else { return Some(None) };
         let Stream { schema: source_schema, relation, .. } = &self.streams[id];
         let (source_schema, relation) = (source_schema.clone(), relation.clone()?);
@@ -79,7 +79,7 @@ impl<'a> Analyzer<'a, '_> {
         ops: &'a [StreamOp],
     ) -> Option<(Stream, Origin)> {
         let Start { source: (source, source_schema), ops: begun, row, key_names } = start;
-        let origin = Origin { stateful: true, watermarked: false, judges: false };
+        let origin = Origin { stateful: true, ..Origin::default() };
         let mut chain =
             Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
         chain.ops = begun;
@@ -108,7 +108,7 @@ impl<'a> Analyzer<'a, '_> {
             relation: Some(Relation { key_names, is_derived: true }),
             outputs: Vec::new(),
         };
-        sound.then_some((stream, origin))
+        sound.then_some((stream, Origin { stateful: true, ..Origin::default() }))
     }
 }
 
@@ -258,7 +258,8 @@ impl<'a> Derived<'_, 'a, '_, '_> {
     }
 }
 
-fn reads_time(e: &Expr) -> bool {
+/// Whether an expression reads the time or the place of the row itself.
+pub(super) fn reads_time(e: &Expr) -> bool {
     let mut found = matches!(e, Expr::EventTime | Expr::Place);
     e.for_each_child(&mut |child| found |= reads_time(child));
     found

@@ -69,6 +69,13 @@ pub struct PatternDecl<'a> {
     pub clauses: &'a [PatternClause],
 }
 
+impl<'a> Globals<'a> {
+    /// The table of that name.
+    pub fn table(&self, name: &str) -> Option<&StreamDecl<'a>> {
+        self.streams.iter().find(|stream| stream.is_table && stream.name.text == name)
+    }
+}
+
 type ConstDecl<'a> = (&'a Name, Option<&'a TypeExpr>, &'a ast::Expr);
 
 /// Collects the declarations of `files` (imported ones first) and checks all but the streams.

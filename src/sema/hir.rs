@@ -174,6 +174,17 @@ pub enum OpKind {
     },
 }
 
+impl OpKind {
+    /// The table that the operator reads beside its input.
+    pub fn table(&self) -> Option<StreamId> {
+        match self {
+            OpKind::Enrich(enrich) => Some(enrich.table),
+            OpKind::JoinTable { right, .. } => Some(*right),
+            OpKind::Step(_) | OpKind::Keyed(_) | OpKind::Relate(_) => None,
+        }
+    }
+}
+
 /// A lookup of each row in a table, as of the row's place.
 #[derive(Clone, Debug)]
 pub struct Enrich {
@@ -235,7 +246,7 @@ pub enum KeyedKind {
     Pattern(Box<Pattern>),
     /// The changes of a table that has the latest row of each key. Output: the input's columns, `$diff`, the key. A
     /// row for which `delete` is true deletes. A lateness of `i64::MAX` is none: no row comes too late.
-    Table { delete: Option<Expr> },
+    Table { delete: Option<Expr>, lateness_ns: i64 },
     /// The changes of a table as a stream: what is the same before and after is left out. `diff` is the column of
     /// that name. Output: the input's columns, `$op`. Without `as_diff` an update is one row, the new one.
     Changes { diff: Expr, as_diff: bool },
@@ -340,7 +351,7 @@ impl Keyed {
             KeyedKind::Distinct { by, .. } => by.iter().try_for_each(visit),
             KeyedKind::Limit { .. } => Ok(()),
             KeyedKind::Pattern(pattern) => pattern.row_exprs().try_for_each(visit),
-            KeyedKind::Table { delete } => delete.iter().try_for_each(visit),
+            KeyedKind::Table { delete, .. } => delete.iter().try_for_each(visit),
             KeyedKind::Changes { diff, .. } => visit(diff),
             KeyedKind::Snapshot { diff, by } => std::iter::once(diff).chain(by).try_for_each(visit),
         }
@@ -362,7 +373,7 @@ impl Keyed {
             KeyedKind::Distinct { by, .. } => by.iter_mut().for_each(&mut change),
             KeyedKind::Limit { .. } => {}
             KeyedKind::Pattern(pattern) => pattern.map_rows(f, column),
-            KeyedKind::Table { delete } => delete.iter_mut().for_each(&mut change),
+            KeyedKind::Table { delete, .. } => delete.iter_mut().for_each(&mut change),
             KeyedKind::Changes { diff, .. } => change(diff),
             KeyedKind::Snapshot { diff, by } => std::iter::once(diff).chain(by).for_each(&mut change),
         }

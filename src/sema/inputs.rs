@@ -336,10 +336,22 @@ impl<'e, 'a> InputTable<'e, 'a> {
         if let Some(sample) = self.samples.get(&scan) {
             return sample.clone();
         }
+        let asked = self.undeclared_of(scan);
         let Scan { name, input, .. } = &self.scans[scan];
-        let sample = self.surroundings.sample(name, input, &self.undeclared);
+        let sample = self.surroundings.sample(name, input, &asked);
         self.samples.insert(scan, sample.clone());
         sample
+    }
+
+    /// The undeclared types that are, or may be, read from a scan. An input that is given for one has none but that one.
+    fn undeclared_of(&self, scan: ScanId) -> Vec<String> {
+        let position = self.command_scans.iter().find(|(_, of)| **of == scan).map(|(position, _)| *position);
+        if let Some(CommandInput { type_name: Some(name), .. }) = position.and_then(|position| self.given.get(position))
+        {
+            return vec![name.clone()];
+        }
+        let is_given = |name: &&String| self.given.iter().any(|input| input.type_name.as_ref() == Some(*name));
+        self.undeclared.iter().filter(|name| !is_given(name)).cloned().collect()
     }
 
     /// Whether rows of the scan bring their own time with them.

@@ -178,14 +178,10 @@ impl<'a> Analyzer<'a, '_> {
         let tables = self.enriching_tables(start.ops);
         let Start { source, row, origin, ops, pattern } = start;
         let source_schema = row.schema.clone();
-        let table = decl.is_table.then(|| TableParts::of(self.event_time_column(&source, &row)));
         let mut chain =
             Chain::new(self.globals, self.connectors, self.defaults, &mut self.findings, decl.name, origin, row);
         chain.tables = tables;
-        if table.is_some() {
-            chain.lateness_unsaid = i64::MAX;
-        }
-        chain.table = table;
+        chain.table = decl.is_table.then(TableParts::default);
         let ops = match &pattern {
             Some(opening) => chain.matches(opening, ops)?,
             None => ops,
@@ -264,10 +260,15 @@ impl<'a> Analyzer<'a, '_> {
     fn add_scans(&self, source: &Source, scans: &mut Vec<ScanId>) {
         match source {
             Source::Event { scans: read, .. } => scans.extend(read),
-            Source::Stream(id) => self.add_scans(&self.streams[*id].source, scans),
+            Source::Stream(id) | Source::Late { of: id, .. } => {
+                let stream = &self.streams[*id];
+                self.add_scans(&stream.source, scans);
+                let tables = stream.ops.iter().filter_map(|op| op.kind.table());
+                tables.for_each(|table| self.add_scans(&Source::Stream(table), scans));
+            }
             Source::Merge(inputs) => inputs.iter().for_each(|i| self.add_scans(&i.source, scans)),
             Source::Join(join) => join.inputs.iter().for_each(|i| self.add_scans(&i.source, scans)),
-            Source::Timer { .. } | Source::Late { .. } => {}
+            Source::Timer { .. } => {}
         }
     }
 
@@ -285,12 +286,7 @@ impl<'a> Analyzer<'a, '_> {
                     read.insert(id);
                 }),
             }
-            let enriches = |op: &hir::Op| match &op.kind {
-                hir::OpKind::Enrich(enrich) => Some(enrich.table),
-                hir::OpKind::JoinTable { right, .. } => Some(*right),
-                hir::OpKind::Step(_) | hir::OpKind::Keyed(_) | hir::OpKind::Relate(_) => None,
-            };
-            read.extend(stream.ops.iter().filter_map(enriches));
+            read.extend(stream.ops.iter().filter_map(|op| op.kind.table()));
         }
         let is_output = |op: &ast::StreamOp| matches!(op.name.text.as_str(), "emit" | "to");
         let stated = self.globals.streams.iter().flat_map(|s| s.ops).any(is_output);

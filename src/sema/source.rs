@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::data::{DataType, Field, Schema, Type, Value};
 use crate::diagnostic::{Diagnostic, Span, codes};
-use crate::expr::Expr;
+use crate::expr::{Expr, add_columns};
 use crate::sema::Analyzer;
 use crate::sema::arguments::Constants;
 use crate::sema::globals::{Globals, StreamDecl};
-use crate::sema::hir::{MergeInput, OpKind, Source, StreamId};
+use crate::sema::hir::{Keyed, KeyedKind, MergeInput, OpKind, Source, StreamId, TypeId};
 use crate::sema::ops::Origin;
 use crate::sema::pattern::Opening;
 use crate::sema::row::{Alias, Row};
@@ -59,7 +59,8 @@ impl<'a> Analyzer<'a, '_> {
             SourceKind::From { event, args, alias } => {
                 let (ty, scans) = self.inputs.read(event, Some(args), &mut self.findings)?;
                 let row = row_as(self.inputs.types[ty].schema.clone(), alias.as_ref());
-                Some((Source::Event { ty, scans }, row, Origin { watermarked: true, ..Origin::default() }))
+                let origin = self.event_origin(ty);
+                Some((Source::Event { ty, scans }, row, origin))
             }
             SourceKind::Merge { inputs } => self.merge(inputs, source.span),
             SourceKind::Timer { period } => {
@@ -94,11 +95,18 @@ impl<'a> Analyzer<'a, '_> {
         }
         if let Some(decl) = globals.streams.iter().find(|s| s.name.text == name.text) {
             let id = self.stream(decl)?;
-            return Some((Source::Stream(id), self.streams[id].schema.clone(), self.origins[id]));
+            return Some((Source::Stream(id), self.streams[id].schema.clone(), self.origins[id].clone()));
         }
         let (ty, scans) = self.inputs.read(name, None, &mut self.findings)?;
         let schema = self.inputs.types[ty].schema.clone();
-        Some((Source::Event { ty, scans }, schema, Origin { watermarked: true, ..Origin::default() }))
+        let origin = self.event_origin(ty);
+        Some((Source::Event { ty, scans }, schema, origin))
+    }
+
+    fn event_origin(&self, ty: TypeId) -> Origin {
+        let mut times = BTreeSet::new();
+        self.inputs.types[ty].time.iter().for_each(|time| add_columns(time, &mut times));
+        Origin { watermarked: true, times, ..Origin::default() }
     }
 
     /// The rows that came too late for a stream, in the fields of its first stateful operator's input.
@@ -128,7 +136,9 @@ impl<'a> Analyzer<'a, '_> {
             return None;
         };
         let input = if first == 0 { &stream.source_schema } else { &stream.ops[first - 1].schema };
-        if stream.relation.is_some() && stream.lateness_ns == i64::MAX {
+        if let OpKind::Keyed(Keyed { kind: KeyedKind::Table { lateness_ns: i64::MAX, .. }, .. }) =
+            &stream.ops[first].kind
+        {
             let message = format!("no row comes too late for the table `{}`", name.text);
             let found = Diagnostic::error(codes::MISPLACED_LATE, op.span, message);
             self.findings.push(found.with_hint("`.allowed_lateness(…)` of a table says from when on"));
@@ -185,9 +195,16 @@ impl<'a> Analyzer<'a, '_> {
             let everywhere = started.iter().all(|((_, row, _), _)| row.schema.index_of(&field.name).is_some());
             field.data_type.nullable |= !everywhere;
         }
+        let is_time = |field: &Field| {
+            let of = |row: &Row, origin: &Origin| {
+                row.schema.index_of(&field.name).is_some_and(|i| origin.times.contains(&i))
+            };
+            started.iter().all(|((_, row, origin), _)| of(row, origin))
+        };
         let origin = Origin {
             stateful: started.iter().any(|((_, _, o), _)| o.stateful),
             watermarked: started.iter().all(|((_, _, o), _)| o.watermarked),
+            times: fields.iter().enumerate().filter(|(_, field)| is_time(field)).map(|(i, _)| i).collect(),
             ..Origin::default()
         };
         let inputs = started.into_iter().map(|((source, row, _), _)| {

@@ -3,16 +3,16 @@
 //! A table is read through `.changes()` and `.snapshot()`, which stand directly behind its name, and looked up in by
 //! `.enrich`. Its rows are changes ([`hir`](super::hir)), so that nothing else may read them as if they were events.
 
-use crate::connector::spec::{Input, Watermark};
+use crate::connector::spec::Input;
 use crate::data::time::TIME_MIN;
 use crate::data::{Schema, Type, Value};
 use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::expr::Expr;
 use crate::sema::Analyzer;
 use crate::sema::globals::StreamDecl;
-use crate::sema::hir::{Relation, Source, StreamId, WatermarkChange};
+use crate::sema::hir::{Relation, ScanId, Source, StreamId, WatermarkChange};
 use crate::sema::ops::Origin;
-use crate::sema::row::Row;
+use crate::sema::ops::time::Defaults;
 use crate::sema::source::{Start, row_as};
 use crate::syntax::ast::{ExprKind, Name, StreamOp};
 
@@ -27,7 +27,7 @@ pub struct TableRef {
 
 impl<'a> Analyzer<'a, '_> {
     pub(super) fn is_table(&self, name: &str) -> bool {
-        self.globals.streams.iter().any(|s| s.is_table && s.name.text == name)
+        self.globals.table(name).is_some()
     }
 
     /// A stream that begins with the changes of a table.
@@ -38,12 +38,12 @@ impl<'a> Analyzer<'a, '_> {
             return None;
         }
         let globals = self.globals;
-        let table = globals.streams.iter().find(|s| s.is_table && s.name.text == name.text)?;
+        let table = globals.table(&name.text)?;
         let id = self.stream(table)?;
         let stream = &self.streams[id];
         let mut row = row_as(stream.schema.clone(), alias);
         row.key_names = stream.relation.as_ref()?.key_names.clone();
-        let origin = Origin { stateful: true, watermarked: false, judges: false };
+        let origin = Origin { stateful: true, ..Origin::default() };
         if of == Some("snapshot") {
             self.needs_end(id, decl.ops[0].span);
         }
@@ -57,7 +57,7 @@ impl<'a> Analyzer<'a, '_> {
         let name = &name.text;
         self.findings.push(found.with_hint(format!(
             "`{name}.changes()` is the stream of its changes, `{name}.snapshot()` its rows at the end of the input, \
-             and `.enrich({name}, …)` looks rows up in it"
+             `.enrich({name}, …)` looks rows up in it, and a `table` may follow from it"
         )));
     }
 
@@ -65,10 +65,13 @@ impl<'a> Analyzer<'a, '_> {
     fn needs_end(&mut self, table: StreamId, span: Span) {
         let mut scans = Vec::new();
         self.add_scans(&Source::Stream(table), &mut scans);
-        let endless = scans.iter().find(|s| matches!(self.inputs.scans[**s].input, Input::Follow { .. }));
-        if let Some(scan) = endless {
+        let is_endless = |scan: &&ScanId| match &self.inputs.scans[**scan].input {
+            Input::Follow { .. } | Input::Generator { limit: None, .. } => true,
+            Input::Files { .. } | Input::Stdin { .. } | Input::Generator { limit: Some(_), .. } => false,
+        };
+        if let Some(scan) = scans.iter().find(is_endless) {
             let input = &self.inputs.scans[*scan].name;
-            let message = format!("`.snapshot()` waits for the end of {input}, which is followed and never ends");
+            let message = format!("`.snapshot()` waits for the end of {input}, which never ends");
             let found = Diagnostic::error(codes::SNAPSHOT_WITHOUT_END, span, message);
             self.findings.push(found.with_hint("`.changes()` tells of every change as it happens"));
         }
@@ -81,7 +84,7 @@ impl<'a> Analyzer<'a, '_> {
         for op in ops.iter().filter(|op| op.name.text == "enrich") {
             let Some(ExprKind::Name(name)) = op.args.first().map(|a| &a.value.kind) else { continue };
             let globals = self.globals;
-            let Some(decl) = globals.streams.iter().find(|s| s.is_table && s.name.text == *name) else { continue };
+            let Some(decl) = globals.table(name) else { continue };
             if tables.iter().any(|t| t.name == *name) {
                 continue;
             }
@@ -114,16 +117,8 @@ impl<'a> Analyzer<'a, '_> {
             return None;
         }
         let time = Expr::literal(Value::Timestamp(TIME_MIN), Type::Timestamp);
-        let watermark: Watermark = self.defaults.watermark.clone();
+        // All rows have one time, so that no other strategy says anything.
+        let Defaults { watermark, .. } = Defaults::default();
         Some(Some(WatermarkChange { watermark, on: Some((0, time, decl.source.span)) }))
-    }
-
-    /// The field that is the event time of a source's rows.
-    pub(super) fn event_time_column(&self, source: &Source, row: &Row) -> Option<usize> {
-        let Source::Event { ty, .. } = source else { return None };
-        match &self.inputs.types[*ty].time {
-            Some(Expr::Column { index, .. }) if *index < row.schema.len() => Some(*index),
-            Some(_) | None => None,
-        }
     }
 }

@@ -60,7 +60,7 @@ impl Builder<'_> {
         let mut fields = schema.fields.clone();
         fields.push(Field::new(DIFF, Type::Int.required()));
         fields.extend(key.iter().enumerate().map(|(i, e)| Field::new(key_column(i), e.data_type())));
-        let keyed = Keyed { key, kind: KeyedKind::Table { delete: Some(is_gone) } };
+        let keyed = Keyed { key, kind: KeyedKind::Table { delete: Some(is_gone), lateness_ns: 0 } };
         let op = Op::Keyed { input: rows, keyed, lateness_ns: 0 };
         self.add(&node.stream, "table", op, Schema::new(fields))
     }

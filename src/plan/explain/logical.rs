@@ -206,7 +206,7 @@ pub fn keyed(keyed: &Keyed, input: &Schema) -> String {
         }
         KeyedKind::Limit { n } => format!("limit {n}"),
         KeyedKind::Pattern(pattern) => pattern::in_a_line(pattern),
-        KeyedKind::Table { delete } => parts::table(delete.as_ref(), input),
+        KeyedKind::Table { delete, .. } => parts::table(delete.as_ref(), input),
         KeyedKind::Changes { as_diff, .. } => parts::changes(*as_diff).to_string(),
         KeyedKind::Snapshot { by, .. } => format!("snapshot in the order of {}", parts::exprs(by, input)),
     };

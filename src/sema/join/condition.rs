@@ -6,7 +6,7 @@ use crate::data::Schema;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expr::{BinaryOp, Expr, add_columns};
 use crate::sema::Analyzer;
-use crate::sema::derived::has_no_time;
+use crate::sema::derived::{has_no_time, reads_time};
 use crate::sema::parts::{TIME, joined};
 use crate::sema::row::Alias;
 use crate::sema::typer::{Place, Typer};
@@ -93,11 +93,4 @@ fn sides(e: &Expr, left_width: usize) -> Option<[Expr; 2]> {
         (r, l) if is_left(l) && is_right(r) => Some([l.clone(), r.clone()]),
         (_, _) => None,
     }
-}
-
-/// Whether an expression reads the time or the place of the row itself.
-fn reads_time(e: &Expr) -> bool {
-    let mut found = matches!(e, Expr::EventTime | Expr::Place);
-    e.for_each_child(&mut |child| found |= reads_time(child));
-    found
 }

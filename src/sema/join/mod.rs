@@ -41,10 +41,21 @@ impl<'a> Analyzer<'a, '_> {
     /// The joined rows that a stream begins with, if it does.
     pub(super) fn joined_stream(&mut self, decl: &StreamDecl<'a>) -> Option<Option<Start<'a>>> {
         let SourceKind::Join { keyword, args } = &decl.source.kind else { return None };
+        let is_of_tables = |arg: &JoinArg| match arg {
+            JoinArg::Input { source, .. } => self.is_table_source(source),
+            JoinArg::Option(_) => true,
+        };
+        if args.iter().all(is_of_tables) {
+            let message = "a join of tables is a table";
+            let found = Diagnostic::error(codes::TABLE_AS_STREAM, decl.source.span, message);
+            let hint = format!("write `table {0} = …`, and read `{0}.changes()`", decl.name.text);
+            self.findings.push(found.with_hint(hint));
+            return Some(None);
+        }
         let (on, window, rest) = leading(decl.ops, args);
         Some(self.written_join(keyword, args, decl.source.span, on, window).and_then(|written| {
             let (source, row) = self.steps(written)?;
-            let origin = Origin { stateful: true, watermarked: false, judges: true };
+            let origin = Origin { stateful: true, judges: true, ..Origin::default() };
             Some(Start { source, row, origin, ops: rest, pattern: None })
         }))
     }

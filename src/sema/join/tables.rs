@@ -57,7 +57,7 @@ impl<'a> Analyzer<'a, '_> {
             return Some(None);
         };
         let globals = self.globals;
-        let table = globals.streams.iter().find(|s| s.is_table && s.name.text == name.text)?;
+        let table = globals.table(&name.text)?;
         let Some(id) = self.stream(table) else { return Some(None) };
         let stream = &self.streams[id];
         let fields = stream.schema.fields.iter().filter(|f| f.name != DIFF).cloned().collect();

@@ -6,16 +6,19 @@
 //! not make the rest of the stream unreadable.
 
 mod aggregate;
+mod enrich;
 mod output;
 mod rows;
 mod stateless;
 mod table;
-mod time;
+pub(super) mod time;
 mod window;
+
+use std::collections::BTreeSet;
 
 use crate::data::{Field, Schema};
 use crate::diagnostic::{Code, Diagnostic, Span, codes, nearest};
-use crate::expr::Expr;
+use crate::expr::{Expr, add_columns};
 use crate::sema::arguments::Constants;
 use crate::sema::connector::Connectors;
 use crate::sema::globals::Globals;
@@ -68,7 +71,7 @@ const OPERATORS: [&str; 32] = [
 ];
 
 /// What stands before a chain's operators.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// Whether a stateful operator stands between the source and here.
     pub stateful: bool,
@@ -76,6 +79,8 @@ pub struct Origin {
     pub watermarked: bool,
     /// Whether the stream's source itself waits for late rows.
     pub judges: bool,
+    /// The columns that the rows' event time is read from, where that is known.
+    pub times: BTreeSet<usize>,
 }
 
 /// A stream while its operators are read.
@@ -93,8 +98,6 @@ pub struct Chain<'a, 'f, 'g> {
     /// Whether rows are the results of an aggregate, so that `.having` makes sense.
     pub(in crate::sema) aggregated: bool,
     pub lateness: Option<(i64, Span)>,
-    /// The lateness that is allowed where the stream says nothing.
-    pub lateness_unsaid: i64,
     pub watermark: Option<(WatermarkChange, Span)>,
     /// Where `.emit` stood, and its `as` name.
     emitted: Option<(Span, Option<String>)>,
@@ -133,7 +136,6 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
             pending: None,
             aggregated: false,
             lateness: None,
-            lateness_unsaid: defaults.lateness_ns,
             watermark: None,
             emitted: None,
             table: None,
@@ -245,10 +247,41 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
         }
         self.tell_unused_parts();
         self.check_shared_names();
+        self.drop_hidden();
+    }
+
+    fn drop_hidden(&mut self) {
         if self.row.hidden().next().is_some() {
-            let fields = self.row.visible().map(|(i, f)| (f.name.clone(), self.row.column(i))).collect();
-            let hidden = Vec::new();
-            self.project("select", self.name.span, fields, hidden);
+            let fields = self.visible();
+            self.project("select", self.name.span, fields, Vec::new());
+        }
+    }
+
+    /// The columns that the rows' event time was read from, as far as they are left.
+    pub(super) fn event_times(&self) -> BTreeSet<usize> {
+        let mut times = self.origin.times.clone();
+        for (i, op) in self.ops.iter().enumerate() {
+            self.add_chosen_times(i, &mut times);
+            match &op.kind {
+                OpKind::Step(Step::Project(exprs)) => {
+                    let is_time = |e: &Expr| matches!(e, Expr::Column { index, .. } if times.contains(index));
+                    times = exprs.iter().enumerate().filter(|(_, e)| is_time(e)).map(|(i, _)| i).collect();
+                }
+                OpKind::Step(Step::Filter(_) | Step::Print { .. } | Step::Log { .. }) | OpKind::Enrich(_) => {}
+                OpKind::Keyed(Keyed { kind: KeyedKind::Distinct { .. } | KeyedKind::Limit { .. }, .. }) => {}
+                OpKind::Keyed(_) | OpKind::Relate(_) | OpKind::JoinTable { .. } => times.clear(),
+            }
+        }
+        self.add_chosen_times(self.ops.len(), &mut times);
+        times
+    }
+
+    /// Adds what `.watermark(on: …)` reads, if it stands before operator number `place`.
+    fn add_chosen_times(&self, place: usize, times: &mut BTreeSet<usize>) {
+        if let Some((WatermarkChange { on: Some((at, e, _)), .. }, _)) = &self.watermark
+            && *at == place
+        {
+            add_columns(e, times);
         }
     }
 
@@ -357,7 +390,7 @@ impl<'a, 'f, 'g> Chain<'a, 'f, 'g> {
     pub fn end(&self) -> Origin {
         let stateful = self.stateful();
         let watermarked = self.origin.watermarked && !stateful && !self.enriched();
-        Origin { stateful, watermarked, judges: false }
+        Origin { stateful, watermarked, judges: false, times: self.event_times() }
     }
 
     pub(super) fn duplicate(&mut self, fields: &[(String, Expr)], name: &str, span: Span) -> bool {

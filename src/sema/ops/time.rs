@@ -30,14 +30,14 @@ enum Strategy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Defaults {
     pub watermark: Watermark,
-    pub lateness_ns: i64,
+    pub lateness_ns: Option<i64>,
 }
 
 impl Default for Defaults {
     fn default() -> Defaults {
         let strategy = WatermarkStrategy::BoundedOutOfOrderness { out_of_order_ns: 0 };
         let watermark = Watermark { strategy, idle_ns: IDLE_DEFAULT_NS, max_ahead_ns: None };
-        Defaults { watermark, lateness_ns: 0 }
+        Defaults { watermark, lateness_ns: None }
     }
 }
 
@@ -50,7 +50,7 @@ pub fn read_defaults(globals: &Globals<'_>, findings: &mut Vec<Diagnostic>) -> D
     let get = |name: &str| given.get(name);
     let mut constants = Constants { globals, findings };
     if let Some(e) = get("allowed_lateness") {
-        defaults.lateness_ns = constants.duration_or_zero(e, "`allowed_lateness`").unwrap_or(0);
+        defaults.lateness_ns = constants.duration_or_zero(e, "`allowed_lateness`");
     }
     let strategy = get("watermark_strategy");
     change_watermark(
@@ -164,7 +164,7 @@ impl<'a> Chain<'a, '_, '_> {
 
     /// The lateness that the finished stream's operators allow.
     pub fn settled_lateness(&mut self) -> i64 {
-        let Some((ns, span)) = self.lateness else { return self.lateness_unsaid };
+        let Some((ns, span)) = self.lateness else { return self.defaults.lateness_ns.unwrap_or(0) };
         let own = self.ops.iter().any(|op| matches!(op.kind, crate::sema::hir::OpKind::Keyed(_)));
         if !own && !self.origin.judges {
             let message = "the stream has no operator that could wait for late rows";
