@@ -4,10 +4,10 @@
 use std::net::TcpListener;
 use std::process::{Child, Command};
 
-use super::{Case, Random, pause, printed_seed};
+use super::{Case, PROGRAM, PROGRAMS, Random, pause, printed_seed};
 
 const ROWS: u64 = 60_000;
-const KILLS: u64 = 4;
+const KILLS: u64 = 3;
 
 /// A host file with free ports; they may be taken by somebody else before they are used, but hardly ever are.
 pub(super) fn hosts(case: &Case, processes: usize) -> std::path::PathBuf {
@@ -34,9 +34,9 @@ fn start(case: &Case, processes: usize, start: &dyn Fn() -> Command) -> Vec<Chil
 /// What survivors say: which process is gone, or, before all were there, that they do not reach it.
 const FAREWELLS: [&str; 4] = ["is gone (", "could not be reached", "did not connect", "connection to another process"];
 
-fn kill_and_continue(saving: &dyn Fn(&Case, u64) -> Command, seed: u64) {
+fn kill_and_continue(name: &str, saving: &dyn Fn(&Case, u64) -> Command, seed: u64) {
     let mut random = Random(seed ^ 2);
-    let case = Case::new(ROWS, seed);
+    let case = Case::running(name, ROWS, seed);
     let mut kills = 0;
     let report = loop {
         let processes = if kills % 2 == 0 { 2 } else { 1 + random.below(2) as usize };
@@ -75,7 +75,9 @@ fn kill_and_continue(saving: &dyn Fn(&Case, u64) -> Command, seed: u64) {
 #[test]
 fn a_killed_process_is_continued_by_any_number() {
     let seed = printed_seed();
-    kill_and_continue(&|case, workers| case.saving("killed.jsonl", "state", workers), seed);
+    for name in PROGRAMS {
+        kill_and_continue(name, &|case, workers| case.saving("killed.jsonl", "state", workers), seed);
+    }
 }
 
 #[cfg(feature = "s3")]
@@ -87,7 +89,7 @@ fn so_is_one_whose_state_lies_in_object_storage() {
     let saving = |case: &Case, workers| {
         objects::with_access(case.saving_at("killed.jsonl", objects::place("cluster"), workers), &server)
     };
-    kill_and_continue(&saving, seed);
+    kill_and_continue(PROGRAM, &saving, seed);
 }
 
 /// The processes of a run under way, each under a supervisor: one is killed, all start again.

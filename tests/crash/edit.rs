@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{PROGRAM, succeed, varpulis};
+use super::{PROGRAM, program, succeed, varpulis};
 
 const EVENT: &str = "event Trade:\n    ts: timestamp\n    symbol: str\n    price: float\n    volume: int\n\n";
 const BARS: &str = "stream Bars = Trade.where(volume > 100)
@@ -139,7 +139,7 @@ fn what_comes_after_a_state_may_change() {
 /// Another stream over the same rows changes how the planner shares and filters them, and no state of any kind.
 #[test]
 fn another_stream_leaves_every_state_as_it_is() {
-    let program = fs::read_to_string(PROGRAM).unwrap();
+    let program = program(PROGRAM);
     let edited = Edited::new(&program);
     edited.kill();
     let other = "stream Extra = Trades.where(volume > 990).where(price > 1.0).emit(symbol: symbol, volume: volume)\n";

@@ -31,11 +31,18 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use varpulis_runtime::failpoint::CRASH_CODE;
 
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/every_state.vpl");
+/// Programs with one of each: of operators and patterns, of joins and tables that rows are looked up in, and of tables
+/// that follow from tables.
+const PROGRAMS: [&str; 3] = ["every_state", "every_join", "every_table"];
+const PROGRAM: &str = PROGRAMS[0];
 const KILLS: u64 = 20;
 const ROWS: u64 = 300_000;
 const CHAOS_ROWS: u64 = 4_000;
 const CHAOS_RUNS: u64 = 4;
+
+fn program(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/tests/crash/{name}.vpl", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
 
 /// splitmix64
 struct Random(u64);
@@ -88,14 +95,15 @@ struct Case {
 
 impl Case {
     fn new(rows: u64, seed: u64) -> Case {
-        Case::with_keys(rows, seed, 40)
+        Case::running(PROGRAM, rows, seed)
     }
 
-    fn with_keys(rows: u64, seed: u64, keys: u64) -> Case {
-        Case::of(&std::fs::read_to_string(PROGRAM).unwrap(), rows, seed, keys)
+    /// Of another of the [`PROGRAMS`].
+    fn running(name: &str, rows: u64, seed: u64) -> Case {
+        Case::of(&program(name), rows, seed, 40)
     }
 
-    /// Of another program.
+    /// Of a program's text.
     fn of(program: &str, rows: u64, seed: u64, keys: u64) -> Case {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("program.vpl"), program).unwrap();
@@ -144,7 +152,7 @@ impl Case {
     /// The program with more blocks, which say how its state is kept.
     fn program_with(&self, blocks: &str) -> PathBuf {
         let path = self.path("with_blocks.vpl");
-        std::fs::write(&path, std::fs::read_to_string(PROGRAM).unwrap() + "\n" + blocks).unwrap();
+        std::fs::write(&path, program(PROGRAM) + "\n" + blocks).unwrap();
         path
     }
 
@@ -308,11 +316,13 @@ fn killed_runs_write_what_undisturbed_ones_do() {
     let (kills, rows) = (setting("CRASH_KILLS", KILLS), setting("CRASH_ROWS", ROWS));
     let seed = printed_seed();
     let mut random = Random(seed);
-    let case = Case::new(rows, seed);
+    let cases = PROGRAMS.map(|name| Case::running(name, rows, seed));
     let (mut killed, mut runs) = (0, 0);
     while killed < kills {
-        killed +=
-            crash_and_continue(&case, &mut random, kills - killed, None, &format!("CRASH_SEED={seed}, run {runs}"));
+        let context = format!("CRASH_SEED={seed}, run {runs}");
+        // Each program has its share, whether the others were killed often or not.
+        let kills_max = (kills - killed).min(kills.div_ceil(cases.len() as u64));
+        killed += crash_and_continue(&cases[runs % cases.len()], &mut random, kills_max, None, &context);
         runs += 1;
     }
     println!("{killed} kills over {runs} runs of {rows} rows: no difference");
@@ -323,9 +333,12 @@ fn killed_runs_write_what_undisturbed_ones_do() {
 fn so_do_runs_with_random_schedules() {
     let seed = printed_seed();
     let mut random = Random(seed ^ 1);
-    let case = Case::new(CHAOS_ROWS, seed);
-    for run in 0..setting("CRASH_CHAOS_RUNS", CHAOS_RUNS) {
-        let chaos = Some(random.below(1000));
-        crash_and_continue(&case, &mut random, 4, chaos, &format!("CRASH_SEED={seed}, run {run} under chaos"));
+    for name in PROGRAMS {
+        let case = Case::running(name, CHAOS_ROWS, seed);
+        for run in 0..setting("CRASH_CHAOS_RUNS", CHAOS_RUNS) {
+            let chaos = Some(random.below(1000));
+            let context = format!("CRASH_SEED={seed}, {name}, run {run} under chaos");
+            crash_and_continue(&case, &mut random, 4, chaos, &context);
+        }
     }
 }

@@ -100,7 +100,7 @@ fn read_until(lines: &mut impl Iterator<Item = std::io::Result<String>>, wanted:
 
 #[test]
 fn lost_credentials_are_a_warning_per_checkpoint() {
-    let case = Case::new(100_000, 5);
+    let case = Case::new(50_000, 5);
     let server = Server::start();
     for come_back in [true, false] {
         let prefix = if come_back { "back" } else { "gone" };
