@@ -138,6 +138,7 @@ fn trade_type(fields: &[&str]) -> SourceType {
     ];
     let schema = Schema::new(all.iter().filter(|f| fields.contains(&f.name.as_str())).cloned().collect());
     SourceType {
+        is_read: true,
         name: "Trade".into(),
         time_units: vec![None; schema.len()],
         schema,

@@ -228,6 +228,7 @@ fn event() -> SourceType {
     let mut time_units = vec![None; fields.len()];
     time_units[5] = Some(TimeUnit::Milliseconds);
     SourceType {
+        is_read: true,
         name: "E".to_string(),
         declared: fields.iter().map(|field| field.name.clone()).collect(),
         time: Some(Expr::column(0, Type::Timestamp.required())),
@@ -325,6 +326,7 @@ fn sample(format: FileFormat, context: BlockContext, input: &[u8]) {
     sampler.add(&block);
     let Some(Ok(sampled)) = sampler.sampled("E") else { return };
     let ty = SourceType {
+        is_read: true,
         name: "E".to_string(),
         declared: sampled.schema.fields.iter().map(|f| f.name.clone()).collect(),
         time_units: sampled.time_units,

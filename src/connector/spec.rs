@@ -117,6 +117,15 @@ pub struct SourceType {
     pub sampled: bool,
     /// All declared field names: what is not among them is reported as unknown.
     pub declared: Vec<String>,
+    /// Whether the program reads its rows. Those of other types that it declares only move the watermark.
+    pub is_read: bool,
+}
+
+/// The only type of which rows are read, if there is but one: rows that name no type are of it, and what it declares is
+/// no tag.
+pub fn only_read(types: &[SourceType]) -> Option<usize> {
+    let mut read = types.iter().enumerate().filter(|(_, ty)| ty.is_read).map(|(i, _)| i);
+    read.next().filter(|_| read.next().is_none())
 }
 
 /// A reader's view of a source: its type, its watermark, and what is done before rows leave.

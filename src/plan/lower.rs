@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::connector::spec::{Source, SourceOutput, SourceType};
-use crate::data::Type;
+use crate::connector::spec::{Source, SourceOutput, SourceType, TimeUnit};
+use crate::data::{Field, Type};
 use crate::expr::remap;
 use crate::expr::{Aggregate, Expr};
 use crate::plan::bounds::{bound, join_bound};
@@ -12,7 +12,7 @@ use crate::plan::logical::{self, NodeId, Op};
 use crate::plan::order::needs_seq;
 use crate::plan::patterns::delay_ns;
 use crate::plan::physical::{self, Keyed, KeyedKind, StateId, WindowBody};
-use crate::sema::hir::{self, Relate, Step};
+use crate::sema::hir::{self, Relate, Step, TimedType};
 
 /// Lowers a rewritten plan. Aggregates have plain columns as arguments.
 pub fn lower(plan: &logical::Plan) -> physical::Plan {
@@ -236,7 +236,27 @@ fn sources(plan: &logical::Plan) -> (Vec<Source>, Vec<(usize, usize)>) {
         into.outputs.push(SourceOutput { ty, watermark, seq: seq[i], filter });
         found.push((source, into.outputs.len() - 1));
     }
+    for (source, (scan, _)) in sources.iter_mut().zip(&made) {
+        let scan = &plan.scans[*scan];
+        let unread: Vec<&TimedType> =
+            scan.timed.iter().filter(|timed| source.types.iter().all(|ty| ty.name != timed.ty.name)).collect();
+        source.types.extend(unread.into_iter().map(|timed| unread_type(timed, scan.input.time_unit())));
+    }
     (sources, found)
+}
+
+/// A type whose rows matter for their time alone.
+fn unread_type(TimedType { ty, declared }: &TimedType, of_input: Option<TimeUnit>) -> SourceType {
+    let unit = |field: &Field| of_input.filter(|_| field.data_type.ty == Type::Timestamp);
+    SourceType {
+        name: ty.name.clone(),
+        schema: ty.schema.clone(),
+        time_units: ty.schema.fields.iter().map(unit).collect(),
+        time: ty.time.clone(),
+        sampled: false,
+        declared: declared.clone(),
+        is_read: false,
+    }
 }
 
 fn source_type(plan: &logical::Plan, reader: &logical::Reader) -> SourceType {
@@ -256,5 +276,6 @@ fn source_type(plan: &logical::Plan, reader: &logical::Reader) -> SourceType {
         time: time.map(|e| remap(e, &at)),
         sampled: ty.sampled,
         declared: ty.schema.fields.iter().map(|f| f.name.clone()).collect(),
+        is_read: true,
     }
 }

@@ -49,7 +49,8 @@ fn tell_apart(plan: &Plan, partitions: &mut [Partition]) {
                 Some(time) => format!("{} by {}", t.name, expr(time, &t.schema)),
                 None => t.name.clone(),
             };
-            let types: Vec<String> = plan.sources[partition.source].types.iter().map(read_as).collect();
+            let types: Vec<String> =
+                plan.sources[partition.source].types.iter().filter(|ty| ty.is_read).map(read_as).collect();
             partition.key = format!("{} ({})", partition.name, types.join(", "));
         }
     }

@@ -42,6 +42,9 @@ pub fn check_inputs(stages: &Stages) -> Result<Vec<SourceReport>, ReadError> {
 /// The source with its types as they were declared; rows are only looked at.
 fn with_all_fields(source: &Source, program: &hir::Program) -> Source {
     let full = |ty: &SourceType| {
+        if !ty.is_read {
+            return ty.clone();
+        }
         let declared = program.types.iter().find(|t| t.name == ty.name).expect("a source's type is of the program");
         SourceType {
             schema: declared.schema.clone(),

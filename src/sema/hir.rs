@@ -60,6 +60,17 @@ pub struct Scan {
     pub name: String,
     pub input: Input,
     pub on_error: OnError,
+    /// The declared types of which it may have rows. Those of types that nobody reads move the watermark, too.
+    pub timed: Vec<TimedType>,
+}
+
+/// What a type's rows have to do with their watermark.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedType {
+    /// The type with the fields that are its event time, and nothing else.
+    pub ty: EventType,
+    /// The names of all its fields.
+    pub declared: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

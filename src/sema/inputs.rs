@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::connector::spec::{FileFormat, Input, OnError, TimeUnit};
 use crate::data::{DataType, Field, Schema, Type};
 use crate::diagnostic::{Diagnostic, Span, codes, nearest};
-use crate::expr::Expr;
+use crate::expr::{Expr, add_columns, remap};
 use crate::sema::arguments::Constants;
 use crate::sema::connector::{Connector, Connectors};
 use crate::sema::globals::Globals;
-use crate::sema::hir::{EventType, Scan, ScanId, TypeId};
+use crate::sema::hir::{EventType, Scan, ScanId, TimedType, TypeId};
 use crate::sema::row::Row;
 use crate::sema::typer::{Place, Typer};
+use crate::sema::types::Event;
 use crate::syntax::ast::{Arg, ExprKind, Name};
 
 /// An input of the command line: `-i [TYPE=]PATH`.
@@ -64,6 +65,9 @@ pub trait Surroundings {
     /// declaring them: a row that names no type is taken for the only one of them.
     fn sample(&mut self, name: &str, input: &Input, types: &[String]) -> Result<Vec<SampledType>, String>;
 }
+
+/// Something is wrong, and is among the findings.
+struct Reported;
 
 /// Event types and scans as streams come to need them.
 pub struct InputTable<'e, 'a> {
@@ -149,6 +153,37 @@ impl<'e, 'a> InputTable<'e, 'a> {
         self.given.iter().enumerate().filter(|(i, _)| !self.command_scans.contains_key(i)).map(|(_, input)| input)
     }
 
+    /// Notes for inputs that may have rows of any type which types are declared, when all inputs are known.
+    pub fn note_timed(&mut self, findings: &mut Vec<Diagnostic>) {
+        let names: Vec<String> = self.globals.types.event_names().map(str::to_string).collect();
+        let of_any = |position: &usize| self.given.get(*position).is_none_or(|input| input.type_name.is_none());
+        let scans: Vec<ScanId> = self.command_scans.iter().filter(|(p, _)| of_any(p)).map(|(_, scan)| *scan).collect();
+        if scans.is_empty() {
+            return;
+        }
+        let timed: Vec<TimedType> = names.iter().filter_map(|name| self.timed_type(name, findings)).collect();
+        scans.into_iter().for_each(|scan| self.scans[scan].timed.clone_from(&timed));
+    }
+
+    /// `None` for a type without an event time, or one that is wrong.
+    fn timed_type(&self, name: &str, findings: &mut Vec<Diagnostic>) -> Option<TimedType> {
+        let is_wrong = |((known, _), ty): (&(String, Vec<ScanId>), &Option<TypeId>)| known == name && ty.is_none();
+        if self.known.iter().any(is_wrong) {
+            return None;
+        }
+        let event = self.globals.types.event(name, findings)?;
+        let time = self.event_time(&event, findings).ok()??;
+        let mut read = BTreeSet::new();
+        add_columns(&time, &mut read);
+        let read: Vec<usize> = read.into_iter().collect();
+        let schema = Schema::new(read.iter().map(|i| event.schema.fields[*i].clone()).collect());
+        let time = remap(time, &|i| read.iter().position(|r| *r == i).expect("the column was noted"));
+        let declared = event.schema.fields.iter().map(|field| field.name.clone()).collect();
+        let time_units = vec![None; schema.len()];
+        let ty = EventType { name: event.name, schema, time: Some(time), time_units, sampled: false };
+        Some(TimedType { ty, declared })
+    }
+
     fn scans_of(&mut self, ty: &str) -> Vec<ScanId> {
         let named = |i: &CommandInput| i.type_name.as_deref() == Some(ty);
         let any_named = self.given.iter().any(named);
@@ -169,7 +204,7 @@ impl<'e, 'a> InputTable<'e, 'a> {
         if let Some(scan) = self.command_scans.get(&position) {
             return *scan;
         }
-        self.scans.push(Scan { name, input, on_error: self.on_error });
+        self.scans.push(Scan { name, input, on_error: self.on_error, timed: Vec::new() });
         self.command_scans.insert(position, self.scans.len() - 1);
         self.scans.len() - 1
     }
@@ -205,7 +240,7 @@ impl<'e, 'a> InputTable<'e, 'a> {
             return Some(*scan);
         }
         let (input, on_error) = self.open(&connector, value.span, findings)?;
-        self.scans.push(Scan { name, input, on_error });
+        self.scans.push(Scan { name, input, on_error, timed: Vec::new() });
         self.connector_scans.push((connector, self.scans.len() - 1));
         Some(self.scans.len() - 1)
     }
@@ -251,22 +286,23 @@ impl<'e, 'a> InputTable<'e, 'a> {
 
     fn declared_type(&mut self, name: &Name, findings: &mut Vec<Diagnostic>) -> Option<EventType> {
         let event = self.globals.types.event(&name.text, findings)?;
-        let row = Row::new(event.schema.clone());
-        let time = match event.time {
-            Some(written) => {
-                let typed = Typer::new(self.globals, Place::Row(&row), findings).expr(written)?;
-                let ty = typed.data_type();
-                if ty.ty != Type::Timestamp {
-                    let message = format!("the event time is a timestamp, not {ty}");
-                    findings.push(Diagnostic::error(codes::BAD_EVENT_TIME, written.span, message));
-                    return None;
-                }
-                Some(typed)
-            }
-            None => first_timestamp(&event.schema),
-        };
+        let time = self.event_time(&event, findings).ok()?;
         let time_units = vec![None; event.schema.len()];
         Some(EventType { name: event.name, schema: event.schema, time, time_units, sampled: false })
+    }
+
+    /// The event time of a declared type's rows, if they have one.
+    fn event_time(&self, event: &Event<'a>, findings: &mut Vec<Diagnostic>) -> Result<Option<Expr>, Reported> {
+        let Some(written) = event.time else { return Ok(first_timestamp(&event.schema)) };
+        let row = Row::new(event.schema.clone());
+        let typed = Typer::new(self.globals, Place::Row(&row), findings).expr(written).ok_or(Reported)?;
+        let ty = typed.data_type();
+        if ty.ty != Type::Timestamp {
+            let message = format!("the event time is a timestamp, not {ty}");
+            findings.push(Diagnostic::error(codes::BAD_EVENT_TIME, written.span, message));
+            return Err(Reported);
+        }
+        Ok(Some(typed))
     }
 
     fn sampled_type(&mut self, name: &Name, scans: &[ScanId], findings: &mut Vec<Diagnostic>) -> Option<EventType> {

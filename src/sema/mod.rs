@@ -82,7 +82,8 @@ pub fn analyze(files: &[ast::Program], environment: Environment<'_>) -> (Option<
     }
     analyzer.finish_patterns();
     analyzer.settle_outputs();
-    let Analyzer { inputs, mut findings, streams, .. } = analyzer;
+    let Analyzer { mut inputs, mut findings, streams, .. } = analyzer;
+    inputs.note_timed(&mut findings);
     if settings.state.limits.capacity.is_some() {
         findings.extend(streams.iter().filter(|s| s.relation.is_some()).map(no_capacity));
     }

@@ -58,7 +58,9 @@ pub fn engine_output(plan: &physical::Plan, mode: Mode, dir: &Path) -> Result<St
     let path = dir.join("out.jsonl").display().to_string();
     let transport = if mode.serialized { Transport::Serialized } else { Transport::Memory };
     let stop = Arc::new(Stop::default());
-    let spill = mode.spills.then(|| {
+    // Tables that follow from tables cannot go to disk, and end a run that has no room for them.
+    let has_arrangements = plan.nodes.iter().any(|node| matches!(node.op, physical::Op::Relate { .. }));
+    let spill = (mode.spills && !has_arrangements).then(|| {
         let stop = stop.clone();
         // Hardly anything stays in memory.
         Arc::new(Spill::new(Arc::new(MemoryScratch::default()), 1, move |reason| stop.fail(reason)))

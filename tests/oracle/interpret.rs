@@ -106,7 +106,7 @@ fn source(plan: &Plan, reader: &Reader, types: &[EventType], files: &[File], dir
         WatermarkStrategy::AtEnd => None,
         WatermarkStrategy::ProcessingTime => unreachable!("no program asks for a clock"),
     };
-    let same_scan = |ty: &&str| plan.readers.iter().any(|r| r.scan == reader.scan && plan.types[r.ty].name == **ty);
+    let of_scan = |ty: &str| plan.readers.iter().any(|r| r.scan == reader.scan && plan.types[r.ty].name == ty);
     let mut out = Vec::new();
     for path in paths {
         let file = files.iter().find(|f| f.path(dir).display().to_string() == *path).expect("a file of the case");
@@ -115,14 +115,22 @@ fn source(plan: &Plan, reader: &Reader, types: &[EventType], files: &[File], dir
         let mut greatest = i64::MIN;
         for (number, line) in file.lines.iter().enumerate() {
             let Line::Row { ty, values } = line else { continue };
-            let Some(name) = Some(types[*ty].name.as_str()).filter(same_scan) else { continue };
-            let read = plan.types.iter().find(|t| t.name == name).expect("a type that is read");
-            let own_time = if read.name == plan.types[reader.ty].name { reader.time.as_ref() } else { None };
-            let time = own_time.or(read.time.as_ref()).expect("declared types have a time");
-            let (Value::Timestamp(time), _) = evaluate_row(time, values, 0, 0) else { continue };
+            let name = types[*ty].name.as_str();
+            // What nobody reads from a file is of another type there if the file is given for one, and else declared.
+            if !of_scan(name) && file.ty.is_some() {
+                continue;
+            }
+            let is_own = name == plan.types[reader.ty].name;
+            let own_time = if is_own { reader.time.as_ref() } else { None };
+            let of_type = || plan.types.iter().find(|t| t.name == name && of_scan(name)).and_then(|t| t.time.clone());
+            let time = match own_time.cloned().or_else(of_type) {
+                Some(time) => evaluate_row(&time, values, 0, 0).0,
+                None => first_timestamp(&types[*ty], values),
+            };
+            let Value::Timestamp(time) = time else { continue };
             let at = out_of_order_ns.map_or(time, |ns| time.max(greatest.saturating_sub(ns)));
             greatest = greatest.max(time);
-            if read.name == plan.types[reader.ty].name {
+            if is_own {
                 let values = reader.fields.iter().map(|f| values[*f].clone()).collect();
                 out.push(Row { time, at, seq: (partition, file.position(number)), key: Vec::new(), values });
             }
@@ -130,6 +138,12 @@ fn source(plan: &Plan, reader: &Reader, types: &[EventType], files: &[File], dir
     }
     out.retain(|row| reader.filter.as_ref().is_none_or(|e| value_of(e, row) == Value::Bool(true)));
     out
+}
+
+/// The event time of a row of a type that says nothing else.
+fn first_timestamp(ty: &EventType, values: &[Value]) -> Value {
+    let at = ty.fields.iter().position(|(_, ty)| ty == "timestamp").expect("declared types have a time");
+    values[at].clone()
 }
 
 fn step_row(step: &Step, row: &Row) -> Option<Row> {
@@ -274,7 +288,7 @@ fn keyed_rows(keyed: &Keyed, lateness_ns: i64, mut rows: Vec<Row>) -> Vec<Row> {
                 out.extend(rows.into_iter().take(*n as usize).map(|row| Row { at: row.time, ..row }));
             }
             KeyedKind::Pattern(pattern) => out.extend(pattern_rows(keyed, pattern, &key, &rows)),
-            KeyedKind::Table { delete } => out.extend(table_rows(keyed, delete.as_ref(), &key, &rows)),
+            KeyedKind::Table { delete, .. } => out.extend(table_rows(keyed, delete.as_ref(), &key, &rows)),
             KeyedKind::Changes { diff, as_diff } => out.extend(change_rows(diff, *as_diff, &rows)),
             KeyedKind::Snapshot { diff, by } => out.extend(snapshot_rows(diff, by, &rows)),
         }

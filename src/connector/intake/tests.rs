@@ -77,6 +77,7 @@ fn source(watermark: Watermark) -> Source {
     let schema = Schema::new(vec![Field::new("at", Type::Timestamp.required())]);
     let time = Expr::column(0, Type::Timestamp.required());
     let ty = SourceType {
+        is_read: true,
         name: "E".to_string(),
         schema,
         time_units: vec![None],

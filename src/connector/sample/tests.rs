@@ -175,6 +175,7 @@ fn a_declaration_says_what_was_sampled() {
 fn decode_sampled(sampler: &Sampler, block: &Block, format: FileFormat) -> Result<(), TestCaseError> {
     let Some(Ok(sampled)) = sampler.sampled("E") else { return Ok(()) };
     let ty = SourceType {
+        is_read: true,
         name: "E".into(),
         declared: sampled.schema.fields.iter().map(|f| f.name.clone()).collect(),
         time_units: sampled.time_units,

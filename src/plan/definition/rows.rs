@@ -125,7 +125,7 @@ fn operands(e: &Expr, sizes: &[usize]) -> usize {
 pub fn of_source(plan: &Plan, source: usize, output: usize) -> Edge {
     let from = &plan.sources[source];
     let SourceOutput { ty, watermark, filter, seq: _ } = &from.outputs[output];
-    let SourceType { name, schema, time_units, time, sampled: _, declared: _ } = &from.types[*ty];
+    let SourceType { name, schema, time_units, time, sampled: _, declared: _, is_read: _ } = &from.types[*ty];
     let mut edge = Edge { sources: [(source, output)].into(), ..Edge::default() };
     let (shown, input) = (format!("{name} from {}", from.name), json!([from.name, shape(&from.input), name]));
     edge.facts.add(shown, json!(["source", input]));
@@ -140,6 +140,12 @@ pub fn of_source(plan: &Plan, source: usize, output: usize) -> Edge {
     edge.columns_are(schema, &exactly);
     if let Some(time) = time {
         edge.facts.add(format!("event time {}", text(time, &edge.base)), json!(["time", exact(time, &edge.base)]));
+    }
+    // Their times move the watermark, by which rows are late.
+    for unread in from.types.iter().filter(|ty| !ty.is_read) {
+        let base = unread.schema.fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+        let shown = format!("rows of {} move the watermark", unread.name);
+        edge.facts.add(shown, json!(["unread", unread.name, base, unread.time]));
     }
     filter.iter().for_each(|predicate| edge.filter(predicate));
     edge

@@ -21,7 +21,8 @@ pub fn text(plan: &Plan, capacity: Option<Capacity>) -> String {
         for ty in &source.types {
             let sampled = if ty.sampled { " (sampled)" } else { "" };
             let time = ty.time.as_ref().map_or("from the format".to_string(), |e| expr(e, &ty.schema));
-            line(format!("   type {}{sampled}: {}; time {time}", ty.name, parts::columns(&ty.schema)));
+            let unread = if ty.is_read { "" } else { " (not read, moves the watermark)" };
+            line(format!("   type {}{sampled}{unread}: {}; time {time}", ty.name, parts::columns(&ty.schema)));
         }
         for (j, output) in source.outputs.iter().enumerate() {
             let ty = &source.types[output.ty];

@@ -113,7 +113,7 @@ pub fn snapshot_rows(diff: &Expr, by: &[Expr], rows: &[Row]) -> Vec<Row> {
 
 /// A row with what the table, made of `table_rows`, has at its place; `None` where a match is required and missing.
 pub fn enriched(lookup: &Lookup, row: &Row, table: &Keyed, table_rows: &[&Row]) -> Option<Row> {
-    let KeyedKind::Table { delete } = &table.kind else { unreachable!("no table") };
+    let KeyedKind::Table { delete, .. } = &table.kind else { unreachable!("no table") };
     let key = encoded(&lookup.on, row);
     let is_null = lookup.on.iter().any(|e| value_of(e, row) == Value::Null);
     let of_key: Vec<&Row> = table_rows.iter().filter(|r| encoded(&table.key, r) == key).copied().collect();

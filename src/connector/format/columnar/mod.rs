@@ -2,7 +2,7 @@
 //! that the program uses are read.
 //!
 //! Which type a row is of follows the rules of JSONL: a string column `event_type` names it; failing
-//! that `type`, if its value is the name of one of the source's types; with one type only, rows without
+//! that `type`, if its value is the name of one of the source's types; with one type only that is read, rows without
 //! a tag are of that type, and a column that the type declares is a field and no tag.
 
 mod convert;

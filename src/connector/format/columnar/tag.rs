@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::DataType as ArrowType;
 
-use crate::connector::spec::SourceType;
+use crate::connector::spec::{SourceType, only_read};
 
 pub(super) const EVENT_TYPE: &str = "event_type";
 const TYPE: &str = "type";
@@ -22,13 +22,14 @@ pub(super) enum Tag {
 }
 
 pub(super) fn tags(batch: &RecordBatch, types: &[SourceType]) -> Tag {
-    let only = if let [only] = types { Some(only) } else { None };
+    let only = only_read(types);
+    let of = only.map(|only| &types[only]);
     let declares =
-        |name: &str| only.is_some_and(|ty| ty.schema.index_of(name).is_some() || ty.declared.iter().any(|d| d == name));
+        |name: &str| of.is_some_and(|ty| ty.schema.index_of(name).is_some() || ty.declared.iter().any(|d| d == name));
     let event_type = strings(batch, EVENT_TYPE).filter(|_| !declares(EVENT_TYPE));
-    let ty = strings(batch, TYPE);
-    if let (Some(_), None) = (only, &event_type) {
-        return Tag::All(0);
+    let ty = strings(batch, TYPE).filter(|_| types.len() > 1 && !declares(TYPE));
+    if let (Some(only), None, None) = (only, &event_type, &ty) {
+        return Tag::All(only);
     }
     let named = |name: &str| types.iter().position(|ty| ty.name == name);
     let mut rows_of = vec![Vec::new(); types.len()];
@@ -45,7 +46,7 @@ pub(super) fn tags(batch: &RecordBatch, types: &[SourceType]) -> Tag {
                     None => others.push((name, 1)),
                 },
             },
-            None => match text(&ty).and_then(|name| named(&name)).or(only.map(|_| 0)) {
+            None => match text(&ty).and_then(|name| named(&name)).or(only) {
                 Some(ty) => rows_of[ty].push(row as u32),
                 None => untagged.push(row as u32),
             },

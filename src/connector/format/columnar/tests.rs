@@ -22,6 +22,7 @@ fn source_type(name: &str, fields: &[(&str, DataType)]) -> SourceType {
     let schema = Schema::new(fields.iter().map(|(name, ty)| Field::new(*name, ty.clone())).collect());
     let declared = schema.fields.iter().map(|f| f.name.clone()).collect();
     SourceType {
+        is_read: true,
         name: name.to_string(),
         time_units: vec![None; schema.len()],
         schema,

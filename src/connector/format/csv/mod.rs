@@ -4,7 +4,7 @@
 //! are found. Empty lines are no rows. Every row must have as many cells as the header.
 //!
 //! A row's type is in the column `event_type`; failing that in `type`, if that is the name of one of
-//! the source's types. With one type only, a row without a tag is of that type, and a column that the
+//! the source's types. With one type only that is read, a row without a tag is of that type, and a column that the
 //! type declares is no tag.
 
 mod cursor;
@@ -19,12 +19,14 @@ use std::sync::Arc;
 use self::cursor::Cursor;
 use self::rows::{RowFault, TypeRows};
 use super::{Decoder, DecoderConfig, OtherTypes};
-use crate::connector::spec::SourceType;
+use crate::connector::spec::{SourceType, only_read};
 use crate::connector::{Block, BlockContext, BlockData, CsvHeader, Decoded, Malformed, MalformedReason};
 
 /// Decodes blocks of CSV.
 pub struct CsvDecoder {
     types: Vec<SourceType>,
+    /// The type of rows that name none.
+    only: Option<usize>,
     rows: Vec<TypeRows>,
     other_types: OtherTypes,
     /// Of the last block.
@@ -54,6 +56,7 @@ impl CsvDecoder {
     pub fn new(config: &DecoderConfig) -> CsvDecoder {
         CsvDecoder {
             types: config.types.clone(),
+            only: only_read(&config.types),
             rows: config.types.iter().map(TypeRows::new).collect(),
             other_types: OtherTypes::default(),
             header: None,
@@ -72,7 +75,7 @@ impl CsvDecoder {
         self.rows.iter_mut().for_each(|rows| rows.set_header(&names));
         let declares =
             |ty: &SourceType, name: &str| ty.schema.index_of(name).is_some() || ty.declared.iter().any(|d| d == name);
-        let only = if let [only] = &self.types[..] { Some(only) } else { None };
+        let only = self.only.map(|only| &self.types[only]);
         let tag = |name: &str| {
             let column = names.iter().rposition(|n| *n == name);
             column.filter(|_| only.is_none_or(|only| !declares(only, name)))
@@ -90,8 +93,9 @@ impl CsvDecoder {
     /// Reads the row at the cursor; the name of its type if that is another.
     #[inline]
     fn read_row(&mut self, cursor: &mut Cursor, position: u64) -> Result<Option<String>, RowFault> {
-        if self.rows.len() == 1 && self.tags.event_type.is_none() {
-            self.rows[0].read(cursor, position)?;
+        let has_tag = self.tags.event_type.is_some() || (self.tags.ty.is_some() && self.types.len() > 1);
+        if let (Some(only), false) = (self.only, has_tag) {
+            self.rows[only].read(cursor, position)?;
             return Ok(None);
         }
         let start = cursor.at;
@@ -133,7 +137,7 @@ impl CsvDecoder {
         let named = |name: &str| self.types.iter().position(|t| t.name == name);
         Ok(match event_type {
             Some(name) => named(&name).map_or(Class::Other(name), Class::Type),
-            None => ty.or((self.types.len() == 1).then_some(0)).map_or(Class::Untagged, Class::Type),
+            None => ty.or(self.only).map_or(Class::Untagged, Class::Type),
         })
     }
 

@@ -15,6 +15,7 @@ use crate::data::{DataType, Field, Schema, Type, Value};
 
 fn source_type(name: &str, fields: Vec<Field>) -> SourceType {
     SourceType {
+        is_read: true,
         name: name.into(),
         time_units: vec![Some(TimeUnit::Seconds); fields.len()],
         declared: fields.iter().map(|f| f.name.clone()).collect(),

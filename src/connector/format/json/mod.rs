@@ -68,7 +68,7 @@ impl JsonDecoder {
         let start = cursor.at;
         let assumed = match &self.types[..] {
             [_] => Some(0),
-            _ if self.tags.head_decides => self.tags.of_head(cursor),
+            _ if self.tags.head_decides => self.tags.of_head(cursor).or(self.tags.only),
             _ => None,
         };
         cursor.at = start;

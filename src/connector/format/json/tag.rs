@@ -1,13 +1,13 @@
 //! Of which type a row is.
 //!
 //! A row names its type by a string member `event_type`; failing that by `type`, if that is the name of
-//! one of the source's types. With one type only, a row without a tag is of that type, and a member
-//! that the type declares is a field and no tag. An envelope has `event_type` and an object `data`,
+//! one of the source's types. With one type only that is read, a row without a tag is of that type, and a
+//! member that the type declares is a field and no tag. An envelope has `event_type` and an object `data`,
 //! which holds the fields: its other members are none.
 
 use super::cursor::Cursor;
 use super::fault::Syntax;
-use crate::connector::spec::SourceType;
+use crate::connector::spec::{SourceType, only_read};
 
 pub const EVENT_TYPE: &str = "event_type";
 pub const TYPE: &str = "type";
@@ -17,6 +17,8 @@ pub const DATA: &str = "data";
 #[derive(Debug)]
 pub struct Tags {
     types: Vec<TaggedType>,
+    /// The type of rows that name none.
+    pub only: Option<usize>,
     /// Whether the first member may settle the type; not if a tag is a field, too.
     pub head_decides: bool,
 }
@@ -25,6 +27,7 @@ pub struct Tags {
 struct TaggedType {
     name: Vec<u8>,
     declares_event_type: bool,
+    declares_type: bool,
     declares_data: bool,
 }
 
@@ -47,10 +50,12 @@ impl Tags {
         let tagged = |ty: &SourceType| TaggedType {
             name: ty.name.clone().into_bytes(),
             declares_event_type: declares(ty, EVENT_TYPE),
+            declares_type: declares(ty, TYPE),
             declares_data: declares(ty, DATA),
         };
         let is_field = |ty: &SourceType| [EVENT_TYPE, TYPE].iter().any(|tag| ty.schema.index_of(tag).is_some());
-        Tags { types: types.iter().map(tagged).collect(), head_decides: !types.iter().any(is_field) }
+        let head_decides = !types.iter().any(is_field);
+        Tags { types: types.iter().map(tagged).collect(), only: only_read(types), head_decides }
     }
 
     fn named(&self, name: &[u8]) -> Option<usize> {
@@ -109,10 +114,11 @@ impl Tags {
     }
 
     fn class(&self, event_type: Option<Vec<u8>>, ty: Option<Vec<u8>>, data: Option<usize>) -> Class {
-        let only = if let [only] = &self.types[..] { Some(only) } else { None };
+        let only = self.only.map(|only| &self.types[only]);
         let event_type = event_type.filter(|_| only.is_none_or(|only| !only.declares_event_type));
+        let ty = ty.filter(|_| only.is_none_or(|only| !only.declares_type));
         let Some(name) = event_type else {
-            let tagged = ty.and_then(|name| self.named(&name)).or(only.map(|_| 0));
+            let tagged = ty.and_then(|name| self.named(&name)).or(self.only);
             return tagged.map_or(Class::Untagged, |ty| Class::Row { ty, data: None });
         };
         match self.named(&name) {

@@ -15,6 +15,7 @@ use crate::data::{DataType, Field, Schema, Type, Value};
 
 fn source_type(name: &str, fields: Vec<Field>, unit: Option<TimeUnit>) -> SourceType {
     SourceType {
+        is_read: true,
         name: name.into(),
         time_units: vec![unit; fields.len()],
         declared: fields.iter().map(|f| f.name.clone()).chain(["declared".to_string()]).collect(),
