@@ -5,7 +5,7 @@
 //! - `enrich`: 5 M decoded rows looked up, at random, in a table of 1 M rows: two fields of it. What counts is encoding
 //!   the keys, waiting, the lookup and the columns that come of it; then the same while the table changes, a row for
 //!   every ten that are looked up.
-//! - `sharing`: a table of 1 M rows is filled, and every stream looks up a first batch, with one stream, with ten that
+//! - `sharing`: a table of 1 M rows is filled, and every stream looks up its first rows, with one stream, with ten that
 //!   share the table, and with ten that have one each; every time in a process of its own.
 //! - `deletions`: 10 M rows of keys that come, change and go, 100,000 of them at a time; what is held after each million.
 
@@ -29,6 +29,8 @@ use crate::operator::{Args, Fields, Sink, fields, plan, resident_bytes, types, x
 
 const BATCH_ROWS: usize = 1 << 15;
 const TABLE_ROWS: usize = 1_000_000;
+/// What a stream must have looked up to have started.
+const FIRST_ROWS: usize = 1_000;
 const LOOKUPS: usize = 5_000_000;
 const STEP_NS: i64 = 1_000;
 
@@ -192,7 +194,7 @@ fn enrich(tiny: bool) {
 fn share(streams: usize, tables: usize, tiny: bool) {
     let operators = operators();
     let rows = if tiny { 1_000 } else { TABLE_ROWS };
-    let first = orders(BATCH_ROWS.min(rows), rows, rows as i64 * STEP_NS);
+    let first = orders(FIRST_ROWS.min(rows), rows, rows as i64 * STEP_NS);
     let started = Instant::now();
     let mut filled: Vec<(BaseTable, Shared)> = (0..tables).map(|_| operators.table()).collect();
     let mut readers: Vec<Enriched> = (0..streams).map(|i| operators.enrichment(&filled[i % tables].1)).collect();

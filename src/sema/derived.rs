@@ -135,6 +135,7 @@ impl<'a> Derived<'_, 'a, '_, '_> {
             let message = format!("`.{name}` cannot stand in a table that follows from another");
             let hint = match name {
                 "key" | "delete" => "its key and its rows follow from those of the other".to_string(),
+                "changes" | "snapshot" | "late" => "a table follows from another without it".to_string(),
                 "watermark" | "allowed_lateness" => "it belongs to the table that this one follows from".to_string(),
                 _ => format!("a stream that begins with `{}.changes()` may have it", self.chain.name.text),
             };
@@ -223,10 +224,34 @@ impl<'a> Derived<'_, 'a, '_, '_> {
     /// The first rows of each key of `.partition_by`.
     fn top(&mut self, op: &'a StreamOp) -> Option<()> {
         let (n, key) = self.chain.first_by(op)?;
+        self.warn_if_alone(op);
         let schema = self.chain.row.schema.clone();
         let relate = Relate::Top { key: self.chain.row.key(), order: vec![key], n };
         self.relate(format!("top {n}"), op.span, relate, schema);
         Some(())
+    }
+
+    /// Warns of a choice among the rows of a key when an aggregate has left it one.
+    fn warn_if_alone(&mut self, op: &StreamOp) {
+        let mut alone = false;
+        for before in &self.chain.ops {
+            match &before.kind {
+                OpKind::Relate(Relate::Aggregate { .. }) => alone = true,
+                OpKind::Step(_) if before.label == "partition_by" => alone = false,
+                OpKind::Step(_)
+                | OpKind::Keyed(_)
+                | OpKind::Enrich(_)
+                | OpKind::Relate(_)
+                | OpKind::JoinTable { .. } => {}
+            }
+        }
+        if alone && !self.chain.row.key_names.is_empty() {
+            let message = format!("each key has one row, so `.{}` changes nothing", op.name.text);
+            let found = Diagnostic::warning(codes::ONE_ROW_PER_GROUP, op.span, message);
+            self.chain
+                .findings
+                .push(found.with_hint("`.partition_by()` before it brings the rows of all keys together"));
+        }
     }
 
     /// Whether rows are made of nothing but fields: a row goes at another time than it came, and must be the same row.

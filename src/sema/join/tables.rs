@@ -21,6 +21,11 @@ impl<'a> Analyzer<'a, '_> {
     /// The table that a join of tables makes.
     pub(in crate::sema) fn joined_tables(&mut self, decl: &StreamDecl<'a>) -> Option<(Stream, Origin)> {
         let SourceKind::Join { keyword, args } = &decl.source.kind else { return None };
+        if keyword.text == "cross_join" {
+            let found = Diagnostic::error(codes::BAD_JOIN, keyword.span, "tables are joined by an equality");
+            self.findings.push(found.with_hint("`join(…, T as t on other.key == t.key)` is such a one"));
+            return None;
+        }
         let inputs: Vec<Option<Input<'a>>> = args.iter().filter_map(|arg| self.joined_table(keyword, arg)).collect();
         let inputs: Vec<Input<'a>> = inputs.into_iter().collect::<Option<_>>()?;
         let (on, rest) = match decl.ops.split_first() {

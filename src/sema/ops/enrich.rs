@@ -29,6 +29,12 @@ impl<'a> Chain<'a, '_, '_> {
             None => false,
         };
         let chosen = self.chosen(&args, at, op.span)?;
+        if let (Some(fields), true, false) = (args.get("fields"), chosen.is_empty(), required) {
+            let message = "`fields` names no field, so that nothing is looked up";
+            let hint = "with `required: true` rows without a match would be dropped";
+            self.error_with_hint(codes::BAD_OPERATOR_ARGUMENTS, fields.span, message, hint);
+            return None;
+        }
         if required && let Some(e) = args.get("default") {
             let message = "with `required: true` rows without a match are dropped, so that nothing needs a default";
             self.error_with_hint(codes::BAD_OPERATOR_ARGUMENTS, e.span, message, "leave one of them out");
