@@ -23,24 +23,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "varpulis"
+sys.path.append(str(REPOSITORY / "tests" / "duckdb"))
 
-
-def import_duckdb():
-    """The duckdb module, from a virtual environment that is made when it is missing."""
-    try:
-        import duckdb
-        return duckdb
-    except ImportError:
-        python = CACHE / "venv" / "bin" / "python"
-        if Path(sys.prefix) == CACHE / "venv":
-            raise
-        if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(CACHE / "venv")], check=True)
-        if subprocess.run([python, "-c", "import duckdb"], capture_output=True).returncode:
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "duckdb"], check=True)
-        os.execv(python, [str(python), *sys.argv])
-
+from environment import CACHE, import_duckdb  # noqa: E402
 
 HOUR = 3_600_000_000_000
 
