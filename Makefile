@@ -18,7 +18,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VARPULIS := $(CARGO_TARGET_DIR)/release/varpulis
 CHECKED := --release --locked --features checked
 
-.PHONY: help demo build test lint tests bench bench-state live bounded flights flink fuzz soak crash tools checkout
+.PHONY: help demo build test lint tests bench bench-state live bounded flights flink duckdb fuzz soak crash tools checkout
 
 help:
 	@echo 'make demo    build, and run the quick start on the flights that ship in examples/'
@@ -32,6 +32,7 @@ help:
 	@echo 'make soak    100,000 random programs against the interpreter of their plans'
 	@echo 'make crash   500 kills of runs over two million rows, each continued'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
+	@echo 'make duckdb  2,000 random programs of joins and tables against DuckDB (needs PyPI)'
 	@echo 'make flink   random patterns against FlinkCEP (needs Java 17, PyPI, 210 MB of disk)'
 
 # What the build needs beside cargo: C and C++ compilers, and libclang for RocksDB's bindings.
@@ -90,6 +91,9 @@ flink: build
 	python3 tests/flink/compare.py --programs 200 "$(VARPULIS)"
 	python3 tests/flink/compare.py --programs 200 --wide "$(VARPULIS)"
 	python3 tests/flink/joins.py "$(VARPULIS)"
+
+duckdb: build
+	python3 tests/duckdb/compare.py "$(VARPULIS)"
 
 # Ten minutes of damaged input for the parser and each decoder, two targets at a time.
 fuzz: tools
