@@ -54,7 +54,7 @@ def of_varpulis(binary, program, outputs, files, flags):
         (folder / "q.vpl").write_text(program.vpl(outputs))
         given = inputs.write_files(folder, files)
         command = [binary, "run", folder / "q.vpl", "--quiet", "--format", "jsonl", *given, *flags]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
         raise Failed(f"exit code {done.returncode}\n{done.stderr}")
     fields = {r.name: ["_time", *r.output.fields] for r in outputs}
@@ -112,7 +112,7 @@ def difference(wanted, got, outputs):
 def order_between(wanted, got, outputs):
     """Streams come by place, then by name; all of them agree with what is due, so that the places are known."""
     places = {r.name: iter([order[0] for order, _ in wanted[r.name]]) for r in outputs if r.output.by_place}
-    last = (0, "")
+    last = (inputs.BEGINNING, "")
     for stream, row in got:
         if stream in places:
             here = (next(places[stream]), stream)

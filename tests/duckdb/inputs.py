@@ -33,7 +33,7 @@ def make_type(rng, name, timed=True):
         fields["n"] = Field("int", False)
     lines = [f"    {field}: {of.kind}{'?' if of.nullable else ''}\n" for field, of in fields.items()]
     vpl = f"event {name}:\n" + "".join(lines)
-    return Relation(name, fields, vpl, [], positioned=True)
+    return Relation(name, fields, vpl, [], positioned=True, by_flag=not timed and rng.random() < 0.5)
 
 
 def make_row(rng, fields, number, at):
@@ -59,11 +59,11 @@ def make_rows(rng, types):
     return rows
 
 
-def make_files(rng, types, mixed):
-    """File -> (the type that `-i` says its rows have, or None where they say it; the rows)."""
+def make_files(rng, types, references, mixed):
+    """File -> (the type that `-i` says its rows have, None where they say it, "" where the program does; the rows)."""
+    files = {f"{of.name}.jsonl": (of.name if of.by_flag else "", make_reference(rng, of)) for of in references}
     if mixed:
-        return {"mixed.jsonl": (None, make_rows(rng, types))}
-    files = {}
+        return files | {"mixed.jsonl": (None, make_rows(rng, types))}
     for of in types:
         for part in range(rng.choice([1, 1, 1, 2])):
             files[f"{of.name}{part}.jsonl"] = (of.name, make_rows(rng, [of]))
@@ -83,7 +83,7 @@ def write_files(folder, files):
         with open(path, "w") as file:
             for of, row in rows:
                 row = row | {"ts": time_text(row["ts"])} if "ts" in row else row
-                file.write(json.dumps(row if of_type else {"type": of} | row) + "\n")
+                file.write(json.dumps({"type": of} | row if of_type is None else row) + "\n")
         if of_type != "":
             flags += ["-i", f"{of_type}={path}" if of_type else str(path)]
     return flags
@@ -111,7 +111,7 @@ def load(program, files):
     by_type = {of.name: [] for of in of_types}
     places = set()
     for part, (of_type, rows) in sorted(files.items()):
-        if of_type == "":
+        if rows and "ts" not in rows[0][1]:
             # Read before the first row that has a time.
             for pos, (of, row) in enumerate(rows):
                 by_type[of].append((part, pos, BEGINNING, BEGINNING, *row.values()))

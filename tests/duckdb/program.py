@@ -27,8 +27,11 @@ class Relation:
     # Of streams: whether their rows have the position of a row of the input, and a place that the contract tells.
     positioned: bool = False
     placed: bool = True
-    # Of tables: the kinds of their key's parts.
+    # Of types without a time: whether `-i` names their file, or the program.
+    by_flag: bool = False
+    # Of tables: the kinds of their key's parts, and how many rows they may have, about.
     key: list = None
+    size: int = 0
     output: object = None
 
     def keys(self, alias=""):
@@ -38,12 +41,13 @@ class Relation:
 @dataclass
 class Output:
     """What a stream writes. `query` gives the columns `_time`, then `order`, then the fields; rows that agree in `order`
-    may come in any order. With `changes` (op or diff) the query gives a table at each place, of which the changes are due."""
+    may come in any order. What is read of a table (`table` is op, diff or snapshot) has a query that gives all places, and of
+    each place, behind a column that is null where there are none, the `keys` and the fields of the table's rows."""
     fields: list
     query: str
     order: list = field(default_factory=list)
     by_place: bool = True
-    changes: str = None
+    table: str = None
     keys: int = 0
 
 
