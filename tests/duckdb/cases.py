@@ -1,5 +1,6 @@
 """Owns what a random case consists of: the types, how many streams and tables of which kind, the files, and the flags."""
 
+import derived
 import inputs
 import streams
 import tables
@@ -28,6 +29,8 @@ def add_tables(rng, program):
         tables.base(rng, program)
         if rng.random() < 0.3:
             tables.enrich(rng, program, rng.choice(program.tables()))
+    for _ in range(rng.choice([0, 1, 2, 3])):
+        derived.derived(rng, program)
     for table in program.tables():
         if rng.random() < 0.6:
             tables.read(rng, program, table)

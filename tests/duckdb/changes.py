@@ -5,6 +5,7 @@ is the change at that place; so what is compared with it is right exactly if the
 are the table that a batch query gives over the rows up to it.
 """
 
+from collections import Counter
 from itertools import groupby
 
 
@@ -29,19 +30,25 @@ def of_table(rows, output):
     emitted = len(output.fields) - (output.table != "snapshot")
     pairs, before, changed = [], {}, {}
     for place, of_place in groupby(rows, key=lambda row: row[0]):
-        now = {row[2:shown]: row[shown:] for row in of_place if row[1] is not None}
+        now = {}
+        for row in of_place:
+            if row[1] is not None:
+                now.setdefault(row[2:shown], Counter())[row[shown:]] += 1
         for key in sorted(before.keys() | now.keys(), key=by_nulls):
-            old, new = before.get(key), now.get(key)
-            if old == new:
-                continue
-            changed[key] = place
-            if output.table == "op":
-                op = "insert" if old is None else "delete" if new is None else "update"
-                pairs.append(((place, *key), (place, op, *(new or old)[:emitted])))
-            if output.table == "diff":
-                pairs += [((place, *key, diff), (place, diff, *row[:emitted])) for diff, row in ((-1, old), (1, new)) if row is not None]
+            old, new = before.get(key, Counter()), now.get(key, Counter())
+            if old != new:
+                changed[key] = place
+                pairs += [((place, *key, *rank), (place, name, *row[:emitted])) for rank, name, row in differences(output.table, old, new)]
         before = now
-    if output.table == "snapshot" and before:
-        last = max(changed[key] for key in before)
-        return [((last, *key), (last, *before[key][:emitted])) for key in sorted(before, key=by_nulls)]
-    return pairs
+    if output.table != "snapshot":
+        return pairs
+    last = max((changed[key] for key in before), default=None)
+    return [((last, *key), (last, *row[:emitted])) for key in sorted(before, key=by_nulls) for row in before[key].elements()]
+
+
+def differences(kind, old, new):
+    """(rank, op or diff, row) of each change of a key: of the differences, what goes comes before what is new."""
+    if kind == "diff":
+        return [((diff,), diff, row) for diff, rows in ((-1, old - new), (1, new - old)) for row in rows.elements()]
+    op = "insert" if not old else "update" if new else "delete"
+    return [((), op, row) for row in (new or old)]

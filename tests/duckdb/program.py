@@ -29,9 +29,10 @@ class Relation:
     placed: bool = True
     # Of types without a time: whether `-i` names their file, or the program.
     by_flag: bool = False
-    # Of tables: the kinds of their key's parts, and how many rows they may have, about.
+    # Of tables: what the parts of their key are, how many rows they may have, about, and whether two of them may have one key.
     key: list = None
     size: int = 0
+    ambiguous: bool = False
     output: object = None
 
     def keys(self, alias=""):

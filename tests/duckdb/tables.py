@@ -59,7 +59,7 @@ def base(rng, program):
                  f"    qualify row_number() over (partition by p, {', '.join(key)} order by event_time desc, part desc, pos desc) = 1)\n"
                  "  where not gone")
     made = Relation(name, dict(fields), f"table {name} = {source.name}{vpl}", [rows, at_places], [source],
-                    key=[fields[part].kind for part in key], size=SIZES[key])
+                    key=[fields[part] for part in key], size=SIZES[key])
     program.add(made)
     if lateness is not None and rng.random() < 0.3:
         late(program, made, f"event_time + {lateness}000000 < place")
@@ -76,7 +76,8 @@ def late(program, table, condition):
 
 def read(rng, program, table):
     """What happens to a table, or what it has in the end."""
-    kind = rng.choice(["op", "op", "diff", "diff", "snapshot"])
+    # Which row of a key an update replaces is not defined where there are two.
+    kind = rng.choice(["diff", "snapshot"] if table.ambiguous else ["op", "op", "diff", "diff", "snapshot"])
     emitted = expressions.some_fields(rng, table.fields) if rng.random() < 0.5 else list(table.fields)
     name = program.name("C")
     operator = {"op": "changes()", "diff": "changes(diff: true)", "snapshot": "snapshot()"}[kind]
@@ -93,7 +94,7 @@ def read(rng, program, table):
 def enrich(rng, program, table):
     """A stream with what a table has at the place of each row."""
     source = rng.choice([s for s in program.streams() if s.placed])
-    on = [looked_up(rng, source.fields, kind) for kind in table.key]
+    on = [looked_up(rng, source.fields, part.kind) for part in table.key]
     if not on or None in on:
         return None
     name = program.name("E")
