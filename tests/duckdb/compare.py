@@ -10,6 +10,7 @@ printed with what is needed of its program, its input, its SQL and both answers,
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -47,19 +48,29 @@ def plain(value):
     return value
 
 
-def of_varpulis(binary, program, outputs, files, flags):
-    """(stream, row) in the order of the output; a row is a tuple of its time and its fields."""
+@contextlib.contextmanager
+def started(binary, program, outputs, files, flags):
+    """The program, which runs meanwhile."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         folder = Path(folder)
         (folder / "q.vpl").write_text(program.vpl(outputs))
         given = inputs.write_files(folder, files)
         command = [binary, "run", folder / "q.vpl", "--quiet", "--format", "jsonl", *given, *flags]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    if done.returncode:
-        raise Failed(f"exit code {done.returncode}\n{done.stderr}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
+
+
+def of_varpulis(running, outputs):
+    """(stream, row) in the order of the output; a row is a tuple of its time and its fields."""
+    written, errors = running.communicate()
+    if running.returncode:
+        raise Failed(f"exit code {running.returncode}\n{errors}")
     fields = {r.name: ["_time", *r.output.fields] for r in outputs}
     rows = []
-    for line in done.stdout.splitlines():
+    for line in written.splitlines():
         row = json.loads(line)
         stream = row.pop("_stream")
         # Another output that these read.
@@ -72,8 +83,9 @@ def of_varpulis(binary, program, outputs, files, flags):
 
 
 def statements_of(program, outputs, files):
-    load = inputs.load(program, files)
-    return load + [sql for relation in program.needed(outputs) for sql in relation.sql]
+    needed = program.needed(outputs)
+    load = inputs.load(program, [r for r in needed if r in program.types or r in program.references], files)
+    return load + [sql for relation in needed for sql in relation.sql]
 
 
 def of_duckdb(db, program, outputs, files):
@@ -123,11 +135,15 @@ def order_between(wanted, got, outputs):
     return None
 
 
+def answers(db, binary, program, outputs, files, flags):
+    with started(binary, program, outputs, files, flags) as running:
+        return of_duckdb(db, program, outputs, files), of_varpulis(running, outputs)
+
+
 def check(db, binary, program, outputs, files, flags):
     """How many rows agree; and (relation or None, what is wrong), or None."""
     try:
-        wanted = of_duckdb(db, program, outputs, files)
-        got = of_varpulis(binary, program, outputs, files, flags)
+        wanted, got = answers(db, binary, program, outputs, files, flags)
     except Failed as failed:
         return 0, (None, str(failed))
     return len(got), difference(wanted, got, outputs)
@@ -165,10 +181,9 @@ def report(db, binary, program, outputs, files, flags, found, seed):
     print()
     print(";\n".join([*statements_of(program, outputs, files), *(r.output.query for r in outputs)]) + ";\n")
     if relation:
-        wanted = of_duckdb(db, program, outputs, files)[relation.name]
-        got = of_varpulis(binary, program, outputs, files, flags)
+        wanted, got = answers(db, binary, program, outputs, files, flags)
         print(f"{relation.name}: {['_time', *relation.output.fields]}\n  duckdb")
-        print(shown([row for _, row in wanted]))
+        print(shown([row for _, row in wanted[relation.name]]))
         print("  varpulis\n" + shown([row for stream, row in got if stream == relation.name]))
 
 
@@ -183,7 +198,7 @@ def main():
     # To optimize such small queries takes longer than to run them.
     db.execute("set threads = 1; pragma disable_optimizer")
     print(f"seed {options.seed}", flush=True)
-    started, rows, streams = time.monotonic(), 0, 0
+    began, rows, streams = time.monotonic(), 0, 0
     for seed in range(options.seed, options.seed + options.cases):
         program, files, flags = cases.make(random.Random(seed), FLAGS)
         outputs = [r for r in program.relations if r.output]
@@ -192,7 +207,7 @@ def main():
             report(db, options.varpulis, program, outputs, files, flags, found, seed)
             sys.exit(1)
         streams, rows = streams + len(outputs), rows + agreed
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - began
     print(f"{options.cases} programs agree, {rows} rows of {streams} streams; {seconds:.0f} s, {options.cases / seconds:.0f} programs/s")
 
 

@@ -98,17 +98,10 @@ def placed(rows, out_of_order):
     return places
 
 
-def sql_value(value):
-    if value is None:
-        return "null"
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def load(program, files):
-    """SQL that makes a table of each type's rows, and `places` of all places that any of them has."""
+def load(program, of_types, files):
+    """SQL that makes a table of the rows of each of the types, and `places` of all places that any row has."""
     patience = sorted(program.patience)
-    of_types = [*program.types, *program.references]
-    by_type = {of.name: [] for of in of_types}
+    by_type = {of.name: [] for of in [*program.types, *program.references]}
     places = set()
     for part, (of_type, rows) in sorted(files.items()):
         if rows and "ts" not in rows[0][1]:
@@ -124,12 +117,12 @@ def load(program, files):
     statements = []
     for of in of_types:
         readers = ["place", *(f"place_{wait}" for wait in patience if "ts" in of.fields)]
-        columns = ["part varchar", "pos bigint", "event_time bigint", *(f"{reader} bigint" for reader in readers)]
-        columns += [f"{name} {SQL_TYPES[field.kind]}" for name, field in of.fields.items()]
-        statements.append(f"create or replace temp table {of.name} ({', '.join(columns)})")
-        if by_type[of.name]:
-            values = ",\n  ".join(f"({', '.join(map(sql_value, row))})" for row in by_type[of.name])
-            statements.append(f"insert into {of.name} values\n  {values}")
+        kinds = {"part": "varchar", "pos": "bigint", "event_time": "bigint"} | dict.fromkeys(readers, "bigint")
+        kinds |= {name: SQL_TYPES[field.kind] for name, field in of.fields.items()}
+        # DuckDB is twice as quick with a list in JSON as with `values`.
+        rows = ",\n  ".join(json.dumps(dict(zip(kinds, row))) for row in by_type[of.name])
+        statements.append(f"create or replace temp table {of.name} as select unnest(from_json('[\n  {rows}]',"
+                          f"\n  '[{json.dumps(kinds)}]'), recursive := true)")
     values = ", ".join(f"({place})" for place in sorted(places))
     statements.append("create or replace temp table places (p bigint)")
     if values:

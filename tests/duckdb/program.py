@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 SECOND = 1_000_000_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Field:
     """`kind` is int, float, str, bool or timestamp."""
     kind: str
     nullable: bool = True
 
 
-@dataclass
+@dataclass(eq=False)
 class Relation:
     name: str
     fields: dict
@@ -39,7 +39,7 @@ class Relation:
         return [f"{alias}_k{i + 1}" for i in range(len(self.key))]
 
 
-@dataclass
+@dataclass(eq=False)
 class Output:
     """What a stream writes. `query` gives the columns `_time`, then `order`, then the fields; rows that agree in `order`
     may come in any order. What is read of a table (`table` is op, diff or snapshot) has a query that gives all places, and of
@@ -79,9 +79,9 @@ class Program:
         return f"{prefix}{sum(r.name.startswith(prefix) for r in self.relations) + 1}"
 
     def needed(self, outputs):
-        """The relations that these read, and themselves, in order."""
+        """The types and relations that these read, and themselves, in order."""
         names, found = {r.name for r in outputs}, []
-        for relation in reversed(self.relations):
+        for relation in reversed([*self.types, *self.references, *self.relations]):
             if relation.name in names:
                 found.append(relation)
                 names |= {r.name for r in relation.uses}
@@ -90,7 +90,7 @@ class Program:
     def vpl(self, outputs):
         """The program that has these outputs; the last statement of a chain of operators is its output."""
         window = f"window:\n    out_of_order: {self.out_of_order}ms\n    allowed_lateness: {self.lateness}ms\n"
-        declared = [t.vpl for t in [*self.types, *self.references]]
+        declared = [*self.types, *self.references]
         # Which rows of a file with several types count depends on which of the types are read: all are.
         kept = [f"stream Of{t.name} = {t.name}.where(k == -1).emit(k: k)" for t in self.types if self.mixed]
-        return "\n".join([window, *declared, "", *kept, *(r.vpl for r in self.needed(outputs))]) + "\n"
+        return "\n".join([window, *(t.vpl for t in declared), *kept, *(r.vpl for r in self.needed(outputs) if r not in declared)]) + "\n"
