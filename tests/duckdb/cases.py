@@ -18,7 +18,7 @@ def make(rng, flags):
         streams.selection(rng, program)
     if of_tables:
         add_tables(rng, program)
-    while not any(r.output for r in program.relations) or rng.random() < (0.25 if of_tables else 0.55):
+    while not any(r.output for r in program.relations) or rng.random() < (0.15 if of_tables else 0.5):
         streams.join(rng, program)
     files = inputs.make_files(rng, program.types, program.references, program.mixed)
     return program, files, rng.choice(flags)
@@ -27,12 +27,12 @@ def make(rng, flags):
 def add_tables(rng, program):
     for _ in range(rng.choice([1, 2, 2, 3])):
         tables.base(rng, program)
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             tables.enrich(rng, program, rng.choice(program.tables()))
-    for _ in range(rng.choice([0, 1, 2, 3])):
+    for _ in range(rng.choice([0, 1, 2, 3, 4])):
         derived.derived(rng, program)
     for table in program.tables():
         if rng.random() < 0.6:
             tables.read(rng, program, table)
-        if rng.random() < 0.4:
+        if rng.random() < 0.3:
             tables.enrich(rng, program, table)

@@ -54,7 +54,7 @@ def derived(rng, program):
         steps.vpl, steps.table, steps.fields, steps.size = f"table {steps.name} = {table.name}", table.name, dict(table.fields), table.size
         steps.keys, steps.parts = table.keys(), list(table.key)
         steps.ambiguous = table.ambiguous
-    operators = [where, select, extend, aggregate, aggregate, distinct, top]
+    operators = [where, select, extend, aggregate, aggregate, aggregate, distinct, top, top]
     for _ in range(rng.choice([1, 1, 2, 3]) if len(uses) == 1 else rng.choice([0, 0, 1, 2])):
         rng.choice(operators)(rng, steps)
     if not steps.sql:
