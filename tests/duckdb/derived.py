@@ -151,7 +151,7 @@ def aggregate(rng, steps):
     items, fields = {name: (name, name) for name in by or []}, {name: steps.fields[name] for name in by or []}
     for i in range(rng.randint(1, 3)):
         new = steps.new(f"a{i}")
-        vpl, sql, fields[new] = aggregated(rng, steps.fields, rest or steps.fields)
+        vpl, sql, fields[new] = expressions.aggregate(rng, steps.fields, rest or steps.fields, Field)
         items[new] = vpl, sql
     keys = [f"_k{i + 1}" for i in range(len(group))]
     columns = ", ".join(["p", *(f"{name} as {key}" for name, key in zip(group, keys)), *(f"{sql} as {new}" for new, (_, sql) in items.items())])
@@ -160,29 +160,6 @@ def aggregate(rng, steps):
     steps.parts = steps.parts if by is None else [fields[name] for name in by]
     steps.fields, steps.keys, steps.partition, steps.ambiguous = fields, keys, keys, False
     steps.size = min(steps.size, {0: 1, 1: 6}.get(len(group), 20))
-
-
-def aggregated(rng, fields, rest):
-    """An aggregate in VPL and in SQL, and its type."""
-    numbers = expressions.names(rest, "int", "float") or expressions.names(fields, "int", "float")
-    ordered = expressions.names(rest, "int", "float", "str", "timestamp")
-    kind = rng.choice(["count", "count", "count_of", "count_if", "sum", "sum", "avg", "least", "least"])
-    if kind == "count_of":
-        name = rng.choice(list(fields))
-        return f"count({name})", f"count({name})", Field("int", False)
-    if kind == "count_if":
-        condition = expressions.condition(rng, fields)
-        return f"count_if({condition})", f"count(*) filter ({condition})", Field("int", False)
-    if kind == "least" and ordered:
-        name, function = rng.choice(ordered), rng.choice(["min", "max"])
-        return f"{function}({name})", f"{function}({name})", Field(rest[name].kind)
-    if kind in ("sum", "avg") and numbers:
-        name = rng.choice(numbers)
-        of = "float" if kind == "avg" else fields[name].kind
-        # Sums of ints are wider than ints in SQL.
-        sql = f"{kind}({name})" + ("::bigint" if of == "int" else "")
-        return f"{kind}({name})", sql, Field(of)
-    return "count()", "count(*)", Field("int", False)
 
 
 def distinct(rng, steps):

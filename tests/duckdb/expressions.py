@@ -99,3 +99,26 @@ def join_condition(rng, left, right):
 
 def qualified(alias, fields, nullable=False):
     return {f"{alias}.{name}": type(of)(of.kind, of.nullable or nullable) for name, of in fields.items()}
+
+
+def aggregate(rng, fields, rest, field_type):
+    """An aggregate in VPL and in SQL, and its type."""
+    numbers = names(rest, "int", "float") or names(fields, "int", "float")
+    ordered = names(rest, "int", "float", "str", "timestamp")
+    kind = rng.choice(["count", "count", "count_of", "count_if", "sum", "sum", "avg", "least", "least"])
+    if kind == "count_of":
+        name = rng.choice(list(fields))
+        return f"count({name})", f"count({name})", field_type("int", False)
+    if kind == "count_if":
+        test = condition(rng, fields)
+        return f"count_if({test})", f"count(*) filter ({test})", field_type("int", False)
+    if kind == "least" and ordered:
+        name, function = rng.choice(ordered), rng.choice(["min", "max"])
+        return f"{function}({name})", f"{function}({name})", field_type(rest[name].kind)
+    if kind in ("sum", "avg") and numbers:
+        name = rng.choice(numbers)
+        of = "float" if kind == "avg" else fields[name].kind
+        # Sums of ints are wider than ints in SQL.
+        sql = f"{kind}({name})" + ("::bigint" if of == "int" else "")
+        return f"{kind}({name})", sql, field_type(of)
+    return "count()", "count(*)", field_type("int", False)

@@ -43,10 +43,10 @@ def selection(rng, program):
 class Bound:
     """What bounds a join: how it is written, and what it means for the rows `old` and `new`, in nanoseconds."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, kind=None):
         self.size = self.offset = 0
         first, second = (rng.choice([0, 500, 1000, 2500, 4000]) for _ in range(2))
-        kind = rng.choice(["within", "within", "after", "before", "both", "window"])
+        kind = kind or rng.choice(["within", "within", "after", "before", "both", "window"])
         self.after = 0 if kind == "before" else first
         self.before = {"within": first, "after": 0, "before": first, "both": second, "window": 0}[kind]
         self.option = {"within": f"within: {first}ms", "after": f"after: {first}ms", "before": f"before: {first}ms",
@@ -77,6 +77,33 @@ class Bound:
             return f"coalesce({', '.join(f'{a}.until' for a in aliases)}) = {new}.until"
         old = self.time(aliases)
         return f"{new}.event_time between {old} - {self.before}000000 and {old} + {self.after}000000"
+
+
+def windowed(rng, program):
+    """Aggregates of tumbling windows; a row has the last instant of its window."""
+    source = rng.choice([s for s in program.streams() if s.placed])
+    bound = Bound(rng, "window")
+    by = rng.choice([["k"], ["g"], ["k", "g"], []])
+    if not set(by) <= source.fields.keys():
+        by = []
+    name, fields = program.name("W"), {part: source.fields[part] for part in by}
+    vpl, items = f"stream {name} = {source.name}", {}
+    for i in range(rng.randint(1, 2)):
+        items[f"w{i}"], sql, fields[f"w{i}"] = expressions.aggregate(rng, source.fields, source.fields, Field)
+        items[f"w{i}"] = items[f"w{i}"], sql
+    vpl += f"\n    .partition_by({', '.join(by)})" if by else ""
+    given = [f"{part}: last({part})" for part in by] + [f"{new}: {value}" for new, (value, _) in items.items()]
+    vpl += f"\n    {bound.operator()}\n    .aggregate({', '.join(given)})"
+    columns = ", ".join([*by, *(f"{value} as {new}" for new, (_, value) in items.items())])
+    sql = (f"create or replace temp table {name} as select until - 1 as event_time, until - 1 as place, {columns}\n"
+           f"  from {bound.on_time(source.name, 's', program.lateness)} group by {', '.join(['until', *by])}")
+    made = Relation(name, fields, vpl, [sql, *more_places(program, name)], [source], placed=program.lateness == 0)
+    return program.add(made)
+
+
+def more_places(program, name):
+    """What a stream adds to the places at which tables may change; those that tables read come before the first table."""
+    return [] if program.tables() else [f"insert into places select distinct place from {name} where place not in (select p from places)"]
 
 
 def join(rng, program):
@@ -146,7 +173,7 @@ def write(rng, program, kind, bound, sources, conditions, lateness, own_lateness
            f"    select {bound.time(aliases)} as event_time, {columns}\n    from {joined}{where})")
     # Where nothing is late a row's place is its time.
     placed = lateness == 0 and all(s.placed for s in sources)
-    made = Relation(name, of, vpl, [sql], sources, placed=placed)
+    made = Relation(name, of, vpl, [sql, *more_places(program, name)], sources, placed=placed)
     order = ["place"] if placed else []
     query = ", ".join(["event_time as _time", *order, *emitted])
     made.output = Output(list(emitted), f"select {query} from {name}", order, by_place=placed)

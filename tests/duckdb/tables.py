@@ -12,10 +12,15 @@ from program import Field, Output, Relation
 SIZES = {("k",): 5, ("g",): 4, ("x",): 8, ("k", "g"): 14, ("n",): 20}
 
 
+def keys_of(source):
+    """What may be the key of a table of a stream."""
+    known = [key for key in SIZES if set(key) <= source.fields.keys()]
+    return known or [(name,) for name in expressions.names(source.fields, "int", "str")]
+
+
 def base(rng, program):
     """The latest row of each key."""
-    source = rng.choice([s for s in [*program.streams(), *program.references]
-                         if s.positioned and any(set(key) <= s.fields.keys() for key in SIZES)])
+    source = rng.choice([s for s in [*program.streams(), *program.references] if s.placed and keys_of(s)])
     of_file = source in program.references
     name, vpl, place, condition = program.name("T"), "", "place", ""
     if of_file and not source.by_flag:
@@ -28,7 +33,7 @@ def base(rng, program):
     if rng.random() < 0.25:
         condition = expressions.condition(rng, source.fields)
         vpl += f"\n    .where({condition})"
-    key = rng.choice([key for key in SIZES if set(key) <= source.fields.keys()])
+    key = rng.choice(keys_of(source))
     fields = source.fields
     if rng.random() < 0.5:
         chosen = {*key, *expressions.some_fields(rng, fields)}
@@ -50,16 +55,18 @@ def base(rng, program):
         lateness = rng.choice([0, 500, 1500, 4000])
         vpl += f"\n    .allowed_lateness({lateness}ms)"
     columns = ", ".join(fields)
-    rows = (f"create or replace temp table {name}_rows as select part, pos, event_time, {place} as place, {columns},"
+    # Rows without a position that agree in time are in the order of their columns.
+    own, last = ("part, pos, ", "part desc, pos desc") if source.positioned else ("", ", ".join(f"{field} desc nulls last" for field in fields))
+    rows = (f"create or replace temp table {name}_rows as select {own}event_time, {place} as place, {columns},"
             f" {gone} as gone\n  from {source.name}{f' where {condition}' if condition else ''}")
     on_time = "" if lateness is None else f" and event_time + {lateness}000000 >= place"
     keys = ", ".join(f"{part} as _k{i + 1}" for i, part in enumerate(key))
     at_places = (f"create or replace temp table {name} as select p, {keys}, {columns} from (\n"
                  f"    select * from places join {name}_rows on place <= p{on_time}\n"
-                 f"    qualify row_number() over (partition by p, {', '.join(key)} order by event_time desc, part desc, pos desc) = 1)\n"
+                 f"    qualify row_number() over (partition by p, {', '.join(key)} order by event_time desc, {last}) = 1)\n"
                  "  where not gone")
     made = Relation(name, dict(fields), f"table {name} = {source.name}{vpl}", [rows, at_places], [source],
-                    key=[fields[part] for part in key], size=SIZES[key])
+                    key=[fields[part] for part in key], size=SIZES.get(key, 10))
     program.add(made)
     if lateness is not None and rng.random() < 0.3:
         late(program, made, f"event_time + {lateness}000000 < place")
