@@ -16,7 +16,7 @@ def make(rng, flags):
         program.references = [inputs.make_type(rng, "R", timed=False)]
     for _ in range(rng.choice([0, 1, 1, 2])):
         streams.selection(rng, program)
-    for make_stream in (streams.windowed, streams.join):
+    for make_stream in (streams.merged, streams.windowed, streams.join):
         if rng.random() < 0.15:
             make_stream(rng, program)
     if of_tables:

@@ -40,6 +40,19 @@ def selection(rng, program):
     return program.add(made)
 
 
+def merged(rng, program):
+    """The rows of two types, with the fields of both."""
+    sources = rng.sample(program.types, 2)
+    name, fields = program.name("M"), {}
+    for source in sources:
+        for field in source.fields:
+            nullable = any(field not in s.fields or s.fields[field].nullable for s in sources)
+            fields[field] = Field(source.fields[field].kind, nullable)
+    branches = "\n  union all by name ".join(f"select part, pos, event_time, place, {', '.join(s.fields)} from {s.name}" for s in sources)
+    vpl = f"stream {name} = merge({', '.join(s.name for s in sources)})"
+    return program.add(Relation(name, fields, vpl, [f"create or replace temp table {name} as {branches}"], sources, positioned=True))
+
+
 class Bound:
     """What bounds a join: how it is written, and what it means for the rows `old` and `new`, in nanoseconds."""
 

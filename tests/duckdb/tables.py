@@ -22,7 +22,7 @@ def base(rng, program):
     """The latest row of each key."""
     source = rng.choice([s for s in [*program.streams(), *program.references] if s.placed and keys_of(s)])
     of_file = source in program.references
-    name, vpl, place, condition = program.name("T"), "", "place", ""
+    name, vpl, place, condition, extra = program.name("T"), "", "place", "", ""
     if of_file and not source.by_flag:
         vpl += f'\n    .from(file(path: "{source.name}.jsonl"))'
     if source in program.types and rng.random() < 0.3:
@@ -35,6 +35,10 @@ def base(rng, program):
         vpl += f"\n    .where({condition})"
     key = rng.choice(keys_of(source))
     fields = source.fields
+    if rng.random() < 0.2:
+        value, of = expressions.value(rng, fields, Field)
+        vpl += f"\n    .extend(v{name}: {value})"
+        fields, extra = fields | {f"v{name}": of}, f", {value} as v{name}"
     if rng.random() < 0.5:
         chosen = {*key, *expressions.some_fields(rng, fields)}
         fields = {field: of for field, of in fields.items() if field in chosen}
@@ -55,10 +59,11 @@ def base(rng, program):
         lateness = rng.choice([0, 500, 1500, 4000])
         vpl += f"\n    .allowed_lateness({lateness}ms)"
     columns = ", ".join(fields)
+    input_rows = f"(select *{extra} from {source.name}{f' where {condition}' if condition else ''})"
     # Rows without a position that agree in time are in the order of their columns.
     own, last = ("part, pos, ", "part desc, pos desc") if source.positioned else ("", ", ".join(f"{field} desc nulls last" for field in fields))
     rows = (f"create or replace temp table {name}_rows as select {own}event_time, {place} as place, {columns},"
-            f" {gone} as gone\n  from {source.name}{f' where {condition}' if condition else ''}")
+            f" {gone} as gone\n  from {input_rows}")
     on_time = "" if lateness is None else f" and event_time + {lateness}000000 >= place"
     keys = ", ".join(f"{part} as _k{i + 1}" for i, part in enumerate(key))
     at_places = (f"create or replace temp table {name} as select p, {keys}, {columns} from (\n"
