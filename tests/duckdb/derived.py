@@ -120,7 +120,7 @@ def select(rng, steps):
     items = {name: name for name in fields}
     if rng.random() < 0.4:
         new = steps.new("s")
-        items[new], fields[new] = expressions.value(rng, steps.fields, Field)
+        items[new], fields[new] = expressions.value(rng, steps.fields)
     columns = ", ".join(["p", *steps.keys, *(f"{value} as {name}" for name, value in items.items())])
     given = ", ".join(name if name == value else f"{name}: {value}" for name, value in items.items())
     steps.step(f"\n    .select({given})", f"select {columns} from {steps.table}")
@@ -128,7 +128,7 @@ def select(rng, steps):
 
 
 def extend(rng, steps):
-    value, of = expressions.value(rng, steps.fields, Field)
+    value, of = expressions.value(rng, steps.fields)
     if rng.random() < 0.3:
         # A key keeps its values when its field gets others.
         new = rng.choice(list(steps.fields))
@@ -151,7 +151,7 @@ def aggregate(rng, steps):
     items, fields = {name: (name, name) for name in by or []}, {name: steps.fields[name] for name in by or []}
     for i in range(rng.randint(1, 3)):
         new = steps.new(f"a{i}")
-        vpl, sql, fields[new] = expressions.aggregate(rng, steps.fields, rest or steps.fields, Field)
+        vpl, sql, fields[new] = expressions.aggregate(rng, steps.fields, rest or steps.fields)
         items[new] = vpl, sql
     keys = [f"_k{i + 1}" for i in range(len(group))]
     columns = ", ".join(["p", *(f"{name} as {key}" for name, key in zip(group, keys)), *(f"{sql} as {new}" for new, (_, sql) in items.items())])

@@ -2,6 +2,8 @@
 three-valued logic. What they do not share is left out: `/` and `//`, `%`, and int overflow.
 """
 
+from program import Field
+
 KINDS_OF = {"int": ("int", "float"), "float": ("int", "float"), "str": ("str",), "timestamp": ("timestamp",), "bool": ("bool",)}
 STRINGS = ("a", "b", "c")
 
@@ -46,21 +48,21 @@ def condition(rng, fields):
     return f"({atom(rng, fields)} {'and' if roll < 0.8 else 'or'} {atom(rng, fields)})"
 
 
-def value(rng, fields, field_type):
+def value(rng, fields):
     """A value computed from the fields, and its type."""
     numbers = names(fields, "int", "float")
     roll = rng.random()
     if not numbers or roll < 0.2:
-        return condition(rng, fields), field_type("bool")
+        return condition(rng, fields), Field("bool")
     name = rng.choice(numbers)
     kind = fields[name].kind
     if roll < 0.4:
-        return f"coalesce({name}, {literal(rng, kind)})", field_type(kind, False)
+        return f"coalesce({name}, {literal(rng, kind)})", Field(kind, False)
     if roll < 0.6:
-        return f"{name} {rng.choice('+-*')} {literal(rng, kind)}", field_type(kind)
+        return f"{name} {rng.choice('+-*')} {literal(rng, kind)}", Field(kind)
     other = rng.choice(numbers)
     both = "float" if "float" in (kind, fields[other].kind) else "int"
-    return f"{name} {rng.choice('+-')} {other}", field_type(both)
+    return f"{name} {rng.choice('+-')} {other}", Field(both)
 
 
 def some_fields(rng, fields, least=1):
@@ -98,27 +100,27 @@ def join_condition(rng, left, right):
 
 
 def qualified(alias, fields, nullable=False):
-    return {f"{alias}.{name}": type(of)(of.kind, of.nullable or nullable) for name, of in fields.items()}
+    return {f"{alias}.{name}": Field(of.kind, of.nullable or nullable) for name, of in fields.items()}
 
 
-def aggregate(rng, fields, rest, field_type):
+def aggregate(rng, fields, rest):
     """An aggregate in VPL and in SQL, and its type."""
     numbers = names(rest, "int", "float") or names(fields, "int", "float")
     ordered = names(rest, "int", "float", "str", "timestamp")
     kind = rng.choice(["count", "count", "count_of", "count_if", "sum", "sum", "avg", "least", "least"])
     if kind == "count_of":
         name = rng.choice(list(fields))
-        return f"count({name})", f"count({name})", field_type("int", False)
+        return f"count({name})", f"count({name})", Field("int", False)
     if kind == "count_if":
         test = condition(rng, fields)
-        return f"count_if({test})", f"count(*) filter ({test})", field_type("int", False)
+        return f"count_if({test})", f"count(*) filter ({test})", Field("int", False)
     if kind == "least" and ordered:
         name, function = rng.choice(ordered), rng.choice(["min", "max"])
-        return f"{function}({name})", f"{function}({name})", field_type(rest[name].kind)
+        return f"{function}({name})", f"{function}({name})", Field(rest[name].kind)
     if kind in ("sum", "avg") and numbers:
         name = rng.choice(numbers)
         of = "float" if kind == "avg" else fields[name].kind
         # Sums of ints are wider than ints in SQL.
         sql = f"{kind}({name})" + ("::bigint" if of == "int" else "")
-        return f"{kind}({name})", sql, field_type(of)
-    return "count()", "count(*)", field_type("int", False)
+        return f"{kind}({name})", sql, Field(of)
+    return "count()", "count(*)", Field("int", False)

@@ -26,7 +26,7 @@ def selection(rng, program):
         condition = expressions.condition(rng, fields)
         vpl, where = vpl + f"\n    .where({condition})", f"\n  where {condition}"
     if "z" not in fields and rng.random() < 0.4:
-        value, of = expressions.value(rng, fields, Field)
+        value, of = expressions.value(rng, fields)
         vpl, extra = vpl + f"\n    .extend(z: {value})", f", {value} as z"
         fields["z"] = of
     columns = ", ".join(source.fields)
@@ -101,9 +101,9 @@ def windowed(rng, program):
         by = []
     name, fields = program.name("W"), {part: source.fields[part] for part in by}
     vpl, items = f"stream {name} = {source.name}", {}
-    for i in range(rng.randint(1, 2)):
-        items[f"w{i}"], sql, fields[f"w{i}"] = expressions.aggregate(rng, source.fields, source.fields, Field)
-        items[f"w{i}"] = items[f"w{i}"], sql
+    for new in ("w0", "w1")[:rng.randint(1, 2)]:
+        in_vpl, in_sql, fields[new] = expressions.aggregate(rng, source.fields, source.fields)
+        items[new] = in_vpl, in_sql
     vpl += f"\n    .partition_by({', '.join(by)})" if by else ""
     given = [f"{part}: last({part})" for part in by] + [f"{new}: {value}" for new, (value, _) in items.items()]
     vpl += f"\n    {bound.operator()}\n    .aggregate({', '.join(given)})"
@@ -178,7 +178,7 @@ def write(rng, program, kind, bound, sources, conditions, lateness, own_lateness
         vpl, where = vpl + f"\n    .where({condition})", f"\n    where {condition}"
     emitted = {f"f{i}": expression for i, expression in enumerate(expressions.some_fields(rng, fields, 3)[:8])}
     if rng.random() < 0.2:
-        emitted["z"], fields["z"] = expressions.value(rng, fields, Field)
+        emitted["z"], fields["z"] = expressions.value(rng, fields)
     of = {new: fields.get(old, fields.get("z")) for new, old in emitted.items()}
     vpl += f"\n    .emit({', '.join(f'{new}: {old}' for new, old in emitted.items())})"
     columns = ", ".join(f"{old} as {new}" for new, old in emitted.items())

@@ -1,7 +1,8 @@
 """Owns random tables of streams, what may be read of tables, and what both mean in SQL.
 
 A table has at a place, of each key, the row with the greatest time among those whose places are up to it; of equal times
-the one that is later in its file, or in the file with the later name. A row that deletes is one of them, and is not shown.
+the one that is later in its file, or in the file with the later name; of rows that have no position in a file the one with
+the greater columns, from first to last. A row that deletes is one of them, and is not shown.
 """
 
 import expressions
@@ -36,7 +37,7 @@ def base(rng, program):
     key = rng.choice(keys_of(source))
     fields = source.fields
     if rng.random() < 0.2:
-        value, of = expressions.value(rng, fields, Field)
+        value, of = expressions.value(rng, fields)
         vpl += f"\n    .extend(v{name}: {value})"
         fields, extra = fields | {f"v{name}": of}, f", {value} as v{name}"
     if rng.random() < 0.5:
@@ -46,14 +47,8 @@ def base(rng, program):
     vpl += f"\n    .key({', '.join(key)})"
     # The time of a stream's rows is their own, whatever fields it has.
     time = ["ts"] if source in program.types else []
-    payload = [field for field in fields if field not in (*key, *time)]
-    gone = "false"
-    if payload and all(fields[field].nullable for field in payload):
-        gone = "(" + " and ".join(f"{field} is null" for field in payload) + ")"
-    if rng.random() < 0.4:
-        deletes = expressions.condition(rng, fields)
-        vpl += f"\n    .delete(when: {deletes})"
-        gone += f" or coalesce({deletes}, false)"
+    operator, gone = deletion(rng, fields, [field for field in fields if field not in (*key, *time)])
+    vpl += operator
     lateness = None
     if not of_file and rng.random() < 0.35:
         lateness = rng.choice([0, 500, 1500, 4000])
@@ -76,6 +71,17 @@ def base(rng, program):
     if lateness is not None and rng.random() < 0.3:
         late(program, made, f"event_time + {lateness}000000 < place")
     return made
+
+
+def deletion(rng, fields, payload):
+    """The operator that says which rows delete, if there is one, and the condition that is true of those."""
+    gone = "false"
+    if payload and all(fields[field].nullable for field in payload):
+        gone = "(" + " and ".join(f"{field} is null" for field in payload) + ")"
+    if rng.random() < 0.6:
+        return "", gone
+    deletes = expressions.condition(rng, fields)
+    return f"\n    .delete(when: {deletes})", f"{gone} or coalesce({deletes}, false)"
 
 
 def late(program, table, condition):
