@@ -49,8 +49,10 @@ def make_rows(rng, types):
     """(type, row) in the order of arrival: many ties in time, rows that come late, and rows that come again."""
     rows, now = [], START + rng.randint(0, 20) * SECOND // 2
     late = rng.choice([0, 0.1, 0.3])
-    for number in range(rng.randint(5, 40)):
-        now += rng.choice([0, 0, 1, 1, 2, 3]) * SECOND // 2
+    # A few are long enough for what is held to be forgotten meanwhile.
+    longest = 150 if rng.random() < 0.02 else 40
+    for number in range(rng.randint(5, longest)):
+        now += (rng.choice([0, 0, 1, 1, 2, 3]) if rng.random() < 0.97 else 120) * SECOND // 2
         at = now - (rng.randint(1, 10) * SECOND // 2 if rng.random() < late else 0)
         if rows and rng.random() < 0.08:
             rows.append(rng.choice(rows[-5:]))
