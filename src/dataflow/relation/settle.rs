@@ -85,11 +85,12 @@ impl Settle {
         let encoded = |row: u32| &rows[ends[row as usize]..ends[row as usize + 1]];
         let mut order: Vec<u32> = (0..changes.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| (place(a), encoded(a)).cmp(&(place(b), encoded(b))));
-        let mut left: Vec<(u32, i64)> = order
+        let sums = order
             .chunk_by(|&a, &b| place(a) == place(b) && encoded(a) == encoded(b))
-            .map(|same| (same[0], same.iter().map(|&row| diffs[row as usize]).sum()))
-            .filter(|(_, diff)| *diff != 0)
-            .collect();
+            .map(|same| (same[0], same.iter().map(|&row| diffs[row as usize]).sum::<i64>()));
+        // A full join may have equal rows, each of which comes and goes by itself.
+        let mut left: Vec<(u32, i64)> =
+            sums.flat_map(|(row, sum)| std::iter::repeat_n((row, sum.signum()), sum.unsigned_abs() as usize)).collect();
         // Stable: what goes, and what comes, stay in the order of values.
         left.sort_by(|&(a, x), &(b, y)| (place(a), x > 0).cmp(&(place(b), y > 0)));
         let mut settled = changes.take(&left.iter().map(|(row, _)| *row).collect::<Vec<u32>>());
