@@ -29,7 +29,7 @@ help:
 	@echo 'make live    latency of a followed file at 50,000 rows/s, and of a window whose writer is silent'
 	@echo 'make bounded memory with 400 files, uneven inputs and a stalled reader (1 GB of disk, 5 minutes)'
 	@echo 'make fuzz    damaged input for the parser and the decoders, ten minutes each'
-	@echo 'make soak    100,000 random programs against the interpreter of their plans'
+	@echo 'make soak    100,000 random programs against the interpreter of their plans, 50,000 against DuckDB'
 	@echo 'make crash   500 kills of runs over two million rows, each continued'
 	@echo 'make flights the flight programs against DuckDB, row by row (needs PyPI)'
 	@echo 'make duckdb  2,000 random programs of joins and tables against DuckDB (needs PyPI)'
@@ -60,9 +60,11 @@ lint: tools
 
 # The doc tests run first: whoever reads only the last line sees the result of real tests.
 tests: tools
+	@bash .ci/tools python
 	cargo test $(CHECKED) --doc
 	cargo test $(CHECKED) --bench '*' -- --tiny
 	cargo test $(CHECKED) --lib --bins --tests
+	python3 tests/duckdb/compare.py --seed 1 "$(VARPULIS)"
 
 bench: build
 	python3 benches/compare.py "$(VARPULIS)"
@@ -93,7 +95,7 @@ flink: build
 	python3 tests/flink/joins.py "$(VARPULIS)"
 
 duckdb: build
-	python3 tests/duckdb/compare.py "$(VARPULIS)"
+	python3 tests/duckdb/compare.py --seed 1 "$(VARPULIS)"
 
 # Ten minutes of damaged input for the parser and each decoder, two targets at a time.
 fuzz: tools
@@ -104,7 +106,9 @@ crash: tools
 	CRASH_KILLS=500 CRASH_ROWS=2000000 CRASH_CHAOS_RUNS=100 cargo test $(CHECKED) --test crash -- --nocapture
 
 # Random programs over random inputs against the naive interpreter, and random patterns against their definition;
-# make test runs the first 2,000 and 50,000.
+# make test runs the first 2,000 and 50,000. And random joins and tables against DuckDB, of which make test runs 2,000.
 soak: tools
 	ORACLE_CASES=100000 cargo test $(CHECKED) --test oracle -- --nocapture
 	PATTERN_CASES=100000 cargo test $(CHECKED) --lib pattern:: -- --nocapture
+	cargo build $(CHECKED)
+	python3 tests/duckdb/compare.py --cases 50000 --seed 1000000 "$(VARPULIS)"

@@ -33,7 +33,7 @@ def make_type(rng, name, timed=True):
         fields["n"] = Field("int", False)
     lines = [f"    {field}: {of.kind}{'?' if of.nullable else ''}\n" for field, of in fields.items()]
     vpl = f"event {name}:\n" + "".join(lines)
-    return Relation(name, fields, vpl, [], positioned=True, by_flag=not timed and rng.random() < 0.5)
+    return Relation(name, fields, vpl, [], positioned=True, timed=timed, by_flag=not timed and rng.random() < 0.5)
 
 
 def make_row(rng, fields, number, at):

@@ -27,6 +27,8 @@ class Relation:
     # Of streams: whether their rows have the position of a row of the input, and a place that the contract tells.
     positioned: bool = False
     placed: bool = True
+    # Of streams: whether their field `ts` is what the time of their rows was read from.
+    timed: bool = False
     # Of types without a time: whether `-i` names their file, or the program.
     by_flag: bool = False
     # Of tables: what the parts of their key are, how many rows they may have, about, and whether two of them may have one key.
@@ -91,6 +93,4 @@ class Program:
         """The program that has these outputs; the last statement of a chain of operators is its output."""
         window = f"window:\n    out_of_order: {self.out_of_order}ms\n    allowed_lateness: {self.lateness}ms\n"
         declared = [*self.types, *self.references]
-        # Which rows of a file with several types count depends on which of the types are read: all are.
-        kept = [f"stream Of{t.name} = {t.name}.where(k == -1).emit(k: k)" for t in self.types if self.mixed]
-        return "\n".join([window, *(t.vpl for t in declared), *kept, *(r.vpl for r in self.needed(outputs) if r not in declared)]) + "\n"
+        return "\n".join([window, *(t.vpl for t in declared), *(r.vpl for r in self.needed(outputs) if r not in declared)]) + "\n"

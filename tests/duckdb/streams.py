@@ -31,7 +31,7 @@ def selection(rng, program):
         fields["z"] = of
     columns = ", ".join(source.fields)
     sql = f"create or replace temp table {name} as select part, pos, event_time, {place} as place, {columns}{extra} from {source.name}{where}"
-    made = Relation(name, fields, vpl, [sql], [source], positioned=True, placed=source.placed)
+    made = Relation(name, fields, vpl, [sql], [source], positioned=True, placed=source.placed, timed=source.timed)
     if rng.random() < 0.2:
         emitted = list(fields)
         made.vpl += f"\n    .emit({', '.join(emitted)})"
@@ -50,7 +50,7 @@ def merged(rng, program):
             fields[field] = Field(source.fields[field].kind, nullable)
     branches = "\n  union all by name ".join(f"select part, pos, event_time, place, {', '.join(s.fields)} from {s.name}" for s in sources)
     vpl = f"stream {name} = merge({', '.join(s.name for s in sources)})"
-    return program.add(Relation(name, fields, vpl, [f"create or replace temp table {name} as {branches}"], sources, positioned=True))
+    return program.add(Relation(name, fields, vpl, [f"create or replace temp table {name} as {branches}"], sources, positioned=True, timed=True))
 
 
 class Bound:

@@ -45,11 +45,10 @@ def base(rng, program):
         fields = {field: of for field, of in fields.items() if field in chosen}
         vpl += f"\n    .select({', '.join(fields)})"
     vpl += f"\n    .key({', '.join(key)})"
-    # The time of a stream's rows is their own, whatever fields it has.
-    time = ["ts"] if source in program.types else []
+    time = ["ts"] if source.timed else []
     operator, gone = deletion(rng, fields, [field for field in fields if field not in (*key, *time)])
     vpl += operator
-    lateness = None
+    lateness = program.lateness
     if not of_file and rng.random() < 0.35:
         lateness = rng.choice([0, 500, 1500, 4000])
         vpl += f"\n    .allowed_lateness({lateness}ms)"
@@ -59,7 +58,7 @@ def base(rng, program):
     own, last = ("part, pos, ", "part desc, pos desc") if source.positioned else ("", ", ".join(f"{field} desc nulls last" for field in fields))
     rows = (f"create or replace temp table {name}_rows as select {own}event_time, {place} as place, {columns},"
             f" {gone} as gone\n  from {input_rows}")
-    on_time = "" if lateness is None else f" and event_time + {lateness}000000 >= place"
+    on_time = f" and event_time + {lateness}000000 >= place"
     keys = ", ".join(f"{part} as _k{i + 1}" for i, part in enumerate(key))
     at_places = (f"create or replace temp table {name} as select p, {keys}, {columns} from (\n"
                  f"    select * from places join {name}_rows on place <= p{on_time}\n"
@@ -68,7 +67,7 @@ def base(rng, program):
     made = Relation(name, dict(fields), f"table {name} = {source.name}{vpl}", [rows, at_places], [source],
                     key=[fields[part] for part in key], size=SIZES.get(key, 10))
     program.add(made)
-    if lateness is not None and rng.random() < 0.3:
+    if not of_file and rng.random() < 0.15:
         late(program, made, f"event_time + {lateness}000000 < place")
     return made
 
@@ -141,13 +140,14 @@ def enrich(rng, program, table):
     sql = (f"create or replace temp table {name} as select s.*, {', '.join(found)}\n"
            f"  from (select {looked} from {source.name}) s asof left join places q on q.p <= s.place\n"
            f"  {'join' if required else 'left join'} {table.name} t on t.p = q.p and {matches}")
-    made = Relation(name, fields, vpl, [sql], [source, table], positioned=source.positioned)
+    made = Relation(name, fields, vpl, [sql], [source, table], positioned=source.positioned, timed=source.timed)
     if rng.random() < 0.8:
         emitted = expressions.some_fields(rng, fields, 3)
         made.vpl += f"\n    .emit({', '.join(emitted)})"
         order = ["place", *keys, *(["part", "pos"] if source.positioned else [])]
         made.output = Output(emitted, f"select event_time as _time, {', '.join([*order, *emitted])} from {name}", order)
         made.fields = {field: fields[field] for field in emitted}
+        made.timed = source.timed and "ts" in emitted
     return program.add(made)
 
 
