@@ -30,16 +30,20 @@ pub struct Join {
     pub output: Vec<usize>,
 }
 
+/// The join with an equality that keeps the rows of these sides.
+pub fn name_of(keeps: [bool; 2]) -> &'static str {
+    match keeps {
+        [false, false] => "join",
+        [true, false] => "left_join",
+        [false, true] => "right_join",
+        [true, true] => "full_join",
+    }
+}
+
 impl Join {
     /// `left_join` and its kin, by what they keep.
     pub fn name(&self) -> &'static str {
-        match (self.keeps, self.keys[0].is_empty()) {
-            ([false, false], true) => "cross_join",
-            ([false, false], false) => "join",
-            ([true, false], _) => "left_join",
-            ([false, true], _) => "right_join",
-            ([true, true], _) => "full_join",
-        }
+        if self.keeps == [false, false] && self.keys[0].is_empty() { "cross_join" } else { name_of(self.keeps) }
     }
 
     /// The columns that are read of the rows held, as positions among those of both inputs.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::data::time::format_duration;
 use crate::data::{Field, Schema, Value};
 use crate::expr::{Aggregate, Expr};
-use crate::join::{Join, Reach};
+use crate::join::{Join, Reach, name_of};
 use crate::plan::bounds::{bound, join_bound, sentence};
 use crate::plan::explain::dot::Graph;
 use crate::plan::explain::expr::expr;
@@ -176,12 +176,7 @@ pub fn relate(relate: &Relate, input: &Schema) -> String {
 
 /// `left_join on a == b where c`, over the rows before and the changes of the other table.
 pub fn table_join(join: &TableJoin, left: &Schema, right: &Schema) -> String {
-    let kind = match join.keeps {
-        [false, false] => "join",
-        [true, false] => "left_join",
-        [false, true] => "right_join",
-        [true, true] => "full_join",
-    };
+    let kind = name_of(join.keeps);
     let equal = join.keys[0].iter().zip(&join.keys[1]).map(|(l, r)| format!("{} == {}", expr(l, left), expr(r, right)));
     let residual = match &join.residual {
         Some(_) => " and more",

@@ -97,13 +97,13 @@ pub fn changes(as_diff: bool) -> &'static str {
     if as_diff { "changes as differences" } else { "changes" }
 }
 
-/// What a list of a window's rows does to them: `distinct …, order …, limit …`.
 /// `a, b desc`
 pub fn order(order: &[SortKey], schema: &Schema) -> String {
     let key = |k: &SortKey| format!("{}{}", expr(&k.expr, schema), if k.descending { " desc" } else { "" });
     order.iter().map(key).collect::<Vec<_>>().join(", ")
 }
 
+/// What a list of a window's rows does to them: `distinct …, order …, limit …`.
 pub fn rows(order: &[SortKey], limit: Option<u64>, distinct: Option<&[Expr]>, schema: &Schema) -> String {
     let mut parts = Vec::new();
     if let Some(by) = distinct {
