@@ -49,7 +49,7 @@ def of_table(rows, output):
 def differences(kind, old, new):
     """(rank, op or diff, row) of each change of a key: of the differences, what goes comes before what is new."""
     if kind == "diff":
-        # Rows that are the same in everything come or go as one.
-        return [((sign,), sign * count, row) for sign, rows in ((-1, old - new), (1, new - old)) for row, count in rows.items()]
+        # Rows that are the same in everything come or go one by one.
+        return [((sign,), sign, row) for sign, rows in ((-1, old - new), (1, new - old)) for row in rows.elements()]
     op = "insert" if not old else "update" if new else "delete"
     return [((), op, row) for row in (new or old)]
