@@ -41,7 +41,10 @@ class Failed(Exception):
 
 @functools.lru_cache(maxsize=None)
 def plain(value):
-    """A value as SQL has it: times in nanoseconds since 1970."""
+    """A value to be compared: times in nanoseconds since 1970, and floats without their last digits, in which averages of
+    averages differ by the order in which they were added."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
     if isinstance(value, str) and TIME.fullmatch(value):
         seconds = int(datetime.fromisoformat(value[:19]).replace(tzinfo=timezone.utc).timestamp())
         return seconds * 1_000_000_000 + int(value[20:-1].ljust(9, "0") if "." in value else 0)
@@ -93,7 +96,8 @@ def of_duckdb(db, program, outputs, files):
     try:
         for statement in statements_of(program, outputs, files):
             db.execute(statement)
-        return {r.name: changes.due(db.execute(r.output.query).fetchall(), r.output) for r in outputs}
+        found = {r: [tuple(map(plain, row)) for row in db.execute(r.output.query).fetchall()] for r in outputs}
+        return {r.name: changes.due(rows, r.output) for r, rows in found.items()}
     except Exception as error:
         raise Failed(f"SQL: {error}") from error
 
