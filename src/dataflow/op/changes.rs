@@ -12,10 +12,10 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, StringArray};
 
 use super::counters::Counters;
+use super::order::net_changes;
 use super::ordered::InOrder;
 use super::tabled::Limited;
 use super::window::send_in_slices;
-use crate::data::key::encode_row;
 use crate::data::{Batch, DataType, Seq};
 use crate::dataflow::align::Outlet;
 use crate::state::entries::{Durable, Entries, RestoreError, SavedEntry, Worker};
@@ -54,15 +54,12 @@ impl Changes {
         Changes { diff, as_diff, types, counters }
     }
 
-    /// Tells what happens to one key at one place: `members` are its rows, equal ones beside each other, each with
-    /// its bytes and its difference.
-    fn tell(&self, members: &[(u32, &[u8], i64)], told: &mut Told) {
+    /// Tells what happens to one key at one place: which rows go and come, and how often.
+    fn tell(&self, net: &[(u32, i64)], told: &mut Told) {
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        for equal in members.chunk_by(|a, b| a.1 == b.1) {
-            let net: i64 = equal.iter().map(|(_, _, diff)| diff).sum();
-            let (side, sign) = if net < 0 { (&mut old, -1) } else { (&mut new, 1) };
-            let of_sign = equal.iter().filter(|(_, _, diff)| diff.signum() == sign).map(|(row, _, _)| *row);
-            side.extend(of_sign.take(net.unsigned_abs() as usize));
+        for &(row, times) in net {
+            let side = if times < 0 { &mut old } else { &mut new };
+            side.extend(std::iter::repeat_n(row, times.unsigned_abs() as usize));
         }
         if self.as_diff {
             let both = old.iter().map(|row| (*row, "delete")).chain(new.iter().map(|row| (*row, "insert")));
@@ -83,18 +80,10 @@ impl InOrder for Changes {
         let diffs = batch.columns[self.diff].as_primitive::<Int64Type>().values();
         let others = batch.columns.iter().zip(&self.types).enumerate().filter(|(i, _)| *i != self.diff);
         let columns: Vec<(ArrayRef, DataType)> = others.map(|(_, (c, ty))| (c.clone(), ty.clone())).collect();
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(batch.len()));
-        for row in 0..batch.len() {
-            encode_row(&columns, row, &mut bytes);
-            ends.push(bytes.len());
-        }
-        let row_bytes = |row: usize| &bytes[if row == 0 { 0 } else { ends[row - 1] }..ends[row]];
-        let mut members: Vec<(u32, &[u8], i64)> =
-            (0..batch.len()).map(|row| (row as u32, row_bytes(row), diffs[row])).collect();
         let group = |row: u32| (batch.time[row as usize], keys.key(row as usize));
-        members.sort_by(|a, b| group(a.0).cmp(&group(b.0)).then_with(|| a.1.cmp(b.1)).then(a.2.cmp(&b.2)));
+        let net = net_changes(&batch.time, &keys, &columns, diffs);
         let mut told = Told::default();
-        members.chunk_by(|a, b| group(a.0) == group(b.0)).for_each(|members| self.tell(members, &mut told));
+        net.chunk_by(|a, b| group(a.0) == group(b.0)).for_each(|net| self.tell(net, &mut told));
         let Told { rows, ops, ranks } = told;
         let mut rows = batch.take(&rows);
         rows.columns.push(Arc::new(StringArray::from(ops)));

@@ -7,9 +7,11 @@
 
 use std::cmp::Ordering;
 
+use arrow_array::ArrayRef;
+
 use crate::data::array::value_at;
-use crate::data::key::key_group;
-use crate::data::{Batch, DataType};
+use crate::data::key::{encode_row, key_group};
+use crate::data::{Batch, DataType, Keys};
 use crate::dataflow::packet::{decode, encode};
 use crate::state::entries::{EVERY_WORKER, Entries, RestoreError, SavedEntry, Worker};
 
@@ -186,6 +188,29 @@ pub fn sorted(batch: Batch, order: impl Fn(&Batch, usize, usize) -> Ordering) ->
     let mut indices: Vec<u32> = (0..batch.len() as u32).collect();
     indices.sort_by(|&x, &y| order(&batch, x as usize, y as usize));
     batch.take(&indices)
+}
+
+/// What changes come to: equal rows of one time and key are added up, by `diffs`, how often each comes or goes. Gives those
+/// that do not cancel each other, in the order of time, key and value: one of them that comes, or goes, as all do
+/// together, and how often.
+pub fn net_changes(time: &[i64], keys: &Keys, columns: &[(ArrayRef, DataType)], diffs: &[i64]) -> Vec<(u32, i64)> {
+    let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+    for row in 0..time.len() {
+        encode_row(columns, row, &mut bytes);
+        ends.push(bytes.len());
+    }
+    let what = |row: u32| {
+        let row = row as usize;
+        (time[row], keys.key(row), &bytes[ends[row]..ends[row + 1]])
+    };
+    let mut order: Vec<u32> = (0..time.len() as u32).collect();
+    order.sort_by(|&a, &b| what(a).cmp(&what(b)));
+    let sums = order.chunk_by(|&a, &b| what(a) == what(b)).filter_map(|same| {
+        let sum: i64 = same.iter().map(|&row| diffs[row as usize]).sum();
+        let one = same.iter().find(|&&row| diffs[row as usize].signum() == sum.signum()).filter(|_| sum != 0)?;
+        Some((*one, sum))
+    });
+    sums.collect()
 }
 
 /// By `_seq`; equal where there is none.

@@ -11,6 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
 use super::counters::Counters;
+use super::order::net_changes;
 use super::ordered::InOrder;
 use super::tabled::Tabled;
 use super::window::{EMIT_ROWS, send_in_slices};
@@ -141,14 +142,16 @@ impl InOrder for Snapshot {
         let (mut touched, mut bytes) = (Vec::with_capacity(batch.len()), Vec::new());
         // What is kept of a row is the same whether it comes or goes.
         let columns = with_diff_of_one(columns, self.diff);
-        for row in 0..batch.len() {
+        // What cancels out at one time has not changed anything then.
+        for (row, diff) in net_changes(&batch.time, &keys, &columns, &diffs) {
+            let row = row as usize;
             self.group = key_group(own.hash(row));
             let (slot, _) = self.keys.slot_in_group((), self.group, keys.hash(row), keys.key(row));
             self.copy_due();
             self.grow(slot);
             bytes.clear();
             encode_row(&columns, row, &mut bytes);
-            self.add(slot, &bytes, diffs[row], batch.time[row]);
+            self.add(slot, &bytes, diff, batch.time[row]);
             touched.push(slot);
         }
         self.drop_empty(&mut touched);

@@ -13,14 +13,14 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array};
 use timely::dataflow::channels::pact::DistributorPact;
 
-use crate::data::key::{KEY_GROUPS, encode_row, key_group};
+use crate::data::key::{KEY_GROUPS, key_group};
 use crate::data::{Batch, DataType};
 use crate::dataflow::align::{Core, Outlet, Progress};
 use crate::dataflow::exchange::ByKey;
 use crate::dataflow::op::counters::Counters;
 use crate::dataflow::op::driven::{Packets, drive};
 use crate::dataflow::op::keeper::Site;
-use crate::dataflow::op::order::{Clock, Runs};
+use crate::dataflow::op::order::{Clock, Runs, net_changes};
 use crate::state::entries::{Durable, EVERY_WORKER, Entries, NEVER, RestoreError, SavedEntry, Worker, take_i64};
 use crate::state::scratch::Spill;
 
@@ -76,21 +76,11 @@ impl Settle {
         let diffs = diffs.as_primitive::<Int64Type>().values();
         let columns: Vec<(ArrayRef, DataType)> = columns.iter().cloned().zip(self.types.iter().cloned()).collect();
         let keys = changes.keys.as_ref().expect("rows are keyed before they are exchanged");
-        let (mut rows, mut ends) = (Vec::new(), vec![0]);
-        for row in 0..changes.len() {
-            encode_row(&columns, row, &mut rows);
-            ends.push(rows.len());
-        }
         let place = |row: u32| (changes.time[row as usize], keys.key(row as usize));
-        let encoded = |row: u32| &rows[ends[row as usize]..ends[row as usize + 1]];
-        let mut order: Vec<u32> = (0..changes.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| (place(a), encoded(a)).cmp(&(place(b), encoded(b))));
-        let sums = order
-            .chunk_by(|&a, &b| place(a) == place(b) && encoded(a) == encoded(b))
-            .map(|same| (same[0], same.iter().map(|&row| diffs[row as usize]).sum::<i64>()));
         // A full join may have equal rows, each of which comes and goes by itself.
+        let net = net_changes(&changes.time, keys, &columns, diffs).into_iter();
         let mut left: Vec<(u32, i64)> =
-            sums.flat_map(|(row, sum)| std::iter::repeat_n((row, sum.signum()), sum.unsigned_abs() as usize)).collect();
+            net.flat_map(|(row, sum)| std::iter::repeat_n((row, sum.signum()), sum.unsigned_abs() as usize)).collect();
         // Stable: what goes, and what comes, stay in the order of values.
         left.sort_by(|&(a, x), &(b, y)| (place(a), x > 0).cmp(&(place(b), y > 0)));
         let mut settled = changes.take(&left.iter().map(|(row, _)| *row).collect::<Vec<u32>>());
