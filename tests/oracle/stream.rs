@@ -397,7 +397,8 @@ impl Writer {
     /// An expression of a type over the chain's fields.
     fn expr(&mut self, chain: &Chain, ty: Ty, depth: usize) -> String {
         let fields: Vec<Field> = chain.fields.iter().filter(|f| f.ty == ty).cloned().collect();
-        if !fields.is_empty() && self.random.chance(if depth == 0 { 85 } else { 60 }) {
+        // A list is asked for only where a field is one, and nothing makes another.
+        if !fields.is_empty() && (ty == Ty::List || self.random.chance(if depth == 0 { 85 } else { 60 })) {
             return self.random.pick(&fields).name.clone();
         }
         if depth == 0 || (ty != Ty::Bool && self.random.chance(25)) {
