@@ -34,6 +34,10 @@ use varpulis_runtime::expr::Expr;
 use varpulis_runtime::expr::aggregate::{Aggregate, AggregateFunction};
 use varpulis_runtime::state::entries::Worker;
 
+/// What a run allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ORDERS: i64 = 1_000_000;
 const CUSTOMERS: i64 = 100_000;
 const TIERS: i64 = 10;

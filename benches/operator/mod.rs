@@ -13,6 +13,10 @@ use varpulis_runtime::plan::physical::Plan;
 use varpulis_runtime::sema::Environment;
 use varpulis_runtime::sema::inputs::{FileRequest, SampledType, Surroundings};
 
+/// What a run allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What the command line asks for.
 pub struct Args {
     /// A few rows only, so that tests can run the benchmark.
