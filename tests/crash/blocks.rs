@@ -9,7 +9,7 @@ use super::{Case, Random, crash_and_continue_by, pause, printed_seed, succeed, v
 
 const ROWS: u64 = 4_000;
 /// Enough for a run that is not over before something can be done to it.
-const MANY_ROWS: u64 = 100_000;
+const MANY_ROWS: u64 = 300_000;
 
 fn checkpoint(command: &[&str], place: &Path) -> Output {
     let mut list = varpulis();
